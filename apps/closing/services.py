@@ -1,0 +1,255 @@
+"""Closing billing periods: many contracts, many workers, killed at any instant, and still one invoice each.
+
+The rows are the truth. A run lists the periods to close as items; workers claim items in chunks with
+``FOR UPDATE SKIP LOCKED`` and commit draft, item and contract together, so a killed worker leaves its chunk as
+it was and another takes it up.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Collection, Iterator, Sequence
+
+from django.contrib.auth.models import User
+from django.db import DatabaseError, transaction
+from django.db.models import F
+
+from apps.closing.models import CloseItem, CloseRun, ItemState, RunState
+from apps.closing.selectors import claimable_items
+from apps.common.errors import BillingError
+from apps.common.history import acting
+from apps.common.jobs import enqueue_after_commit
+from apps.contracts.models import Contract
+from apps.contracts.services import close_open_periods
+from apps.invoices.services.drafts import write_drafts
+from apps.pricing.periods import Period
+from apps.rating.services import UNEXPECTED_ERROR, rate_periods
+from apps.rating.values import PeriodToRate, RatedPeriod, RatingRefused
+from apps.usage.services import settle_cutoff
+
+logger = logging.getLogger(__name__)
+
+CHUNK_SIZE = 100
+
+
+class NothingToClose(BillingError):
+    code = "nothing_to_close"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No billing period is due: none has ended with its grace period over and is still open. "
+            "Choose a later day, or do not wait for the grace period."
+        )
+
+
+def start_close_run(
+    *,
+    as_of: dt.datetime,
+    through_date: dt.date | None = None,
+    wait_for_grace: bool = True,
+    retry_failed: bool = True,
+    contract_ids: Collection[int] | None = None,
+    retry_of: CloseRun | None = None,
+    actor: User | None = None,
+) -> CloseRun:
+    """List the periods that are due and wake the workers. Raises NothingToClose when there are none.
+
+    A period is due when it had ended by ``as_of`` and, unless ``wait_for_grace`` is off, its grace period was over
+    too. ``through_date`` leaves out periods whose last day, in their own zone, is later. Periods that another run
+    holds or has closed are left out. With ``retry_failed`` off, periods that failed before are left to the staff.
+    """
+    failed_before = set() if retry_failed else _failed_periods()
+    due = [
+        (contract, period)
+        for contract in _contracts_with_ended_periods(as_of, contract_ids)
+        for period in _due_periods(contract, as_of=as_of, through_date=through_date, wait_for_grace=wait_for_grace)
+        if (contract.pk, period.start_at) not in failed_before
+    ]
+    if not due:
+        raise NothingToClose
+    cutoff = settle_cutoff()
+    with transaction.atomic():
+        run = CloseRun.objects.create(
+            started_at=as_of,
+            as_of=as_of,
+            through_date=through_date,
+            stored_before=cutoff,
+            started_by=actor,
+            retry_of=retry_of,
+        )
+        # A period that is closed or under way elsewhere is refused by its unique constraint, and left out.
+        CloseItem.objects.bulk_create(
+            [
+                CloseItem(run=run, contract=contract, period_start_at=period.start_at, period_end_at=period.end_at)
+                for contract, period in due
+            ],
+            ignore_conflicts=True,
+            batch_size=1000,
+        )
+        if not run.items.exists():
+            raise NothingToClose
+        enqueue_after_commit("closing.work_run", run_id=run.pk)
+    return run
+
+
+def retry_failed_items(*, run_id: int, as_of: dt.datetime, actor: User | None = None) -> CloseRun:
+    """Start a new run over the contracts that failed in a finished one, with what is known now."""
+    run = CloseRun.objects.get(pk=run_id)
+    failed = set(run.items.filter(state=ItemState.FAILED).values_list("contract_id", flat=True))
+    return start_close_run(
+        as_of=as_of,
+        through_date=run.through_date,
+        wait_for_grace=False,
+        contract_ids=failed,
+        retry_of=run,
+        actor=actor,
+    )
+
+
+def work_run(*, run_id: int, now: dt.datetime, chunk_size: int = CHUNK_SIZE) -> None:
+    """Close chunk after chunk until the run has nothing left that can be claimed. Safe to call at any time."""
+    while close_chunk(run_id=run_id, now=now, chunk_size=chunk_size):
+        pass
+    _finish_if_done(run_id=run_id, now=now)
+
+
+@transaction.atomic
+def close_chunk(*, run_id: int, now: dt.datetime, chunk_size: int = CHUNK_SIZE) -> int:
+    """Close up to ``chunk_size`` periods in one transaction and return how many items were settled."""
+    run = CloseRun.objects.get(pk=run_id)
+    items = list(
+        claimable_items(run)
+        .select_related("contract__customer__billing_entity")
+        .select_for_update(skip_locked=True, of=("self", "contract"))[:chunk_size]
+    )
+    if not items:
+        return 0
+    with acting(run.started_by, close_run=run.pk):
+        _settle(run, items, now)
+    CloseItem.objects.bulk_update(
+        items, ["state", "invoice", "period_end_at", "error_code", "error_detail", "finished_at"]
+    )
+    return len(items)
+
+
+def _contracts_with_ended_periods(as_of: dt.datetime, contract_ids: Collection[int] | None) -> Iterator[Contract]:
+    contracts = Contract.objects.active().filter(closed_through__lt=as_of)
+    if contract_ids is not None:
+        contracts = contracts.filter(pk__in=contract_ids)
+    return contracts.select_related("customer__billing_entity").order_by("pk").iterator(chunk_size=1000)
+
+
+def _failed_periods() -> set[tuple[int, dt.datetime]]:
+    """The open periods whose close has failed and was not mended since."""
+    failed = CloseItem.objects.filter(state=ItemState.FAILED, period_start_at__gte=F("contract__closed_through"))
+    return set(failed.values_list("contract_id", "period_start_at"))
+
+
+def _due_periods(
+    contract: Contract, *, as_of: dt.datetime, through_date: dt.date | None, wait_for_grace: bool
+) -> Iterator[Period]:
+    """The contract's periods that ended in time, from the open one on."""
+    grace = contract.grace_period if wait_for_grace else dt.timedelta(0)
+    start_at = contract.closed_through
+    while start_at is not None:
+        period = contract.period_at(start_at)
+        if period is None or period.end_at + grace > as_of:
+            return
+        if through_date is not None and period.last_date > through_date:
+            return
+        yield period
+        start_at = period.end_at
+
+
+def _settle(run: CloseRun, items: Sequence[CloseItem], now: dt.datetime) -> None:
+    """Decide the outcome of each item and write what follows from it."""
+    requests: list[PeriodToRate] = []
+    by_contract = {item.contract_id: item for item in items}
+    for item in items:
+        item.finished_at = now
+        period = item.contract.period_at(item.period_start_at)
+        if period is None:
+            _fail(
+                item,
+                code="period_is_gone",
+                detail="The contract was changed and no longer covers this period.",
+            )
+        else:
+            item.period_end_at = period.end_at
+            requests.append(PeriodToRate(item.contract, period))
+    rated: list[RatedPeriod] = []
+    for result in _rate_all(run, requests):
+        if isinstance(result, RatingRefused):
+            _fail(by_contract[result.contract.pk], code=result.code, detail=result.detail)
+        else:
+            rated.append(result)
+    try:
+        with transaction.atomic():
+            _write(rated, by_contract)
+    except (DatabaseError, BillingError):
+        logger.exception("close run %s: a chunk failed as a whole and is written one by one", run.pk)
+        for one in rated:
+            _write_alone(one, by_contract)
+
+
+def _rate_all(run: CloseRun, requests: Sequence[PeriodToRate]) -> list[RatedPeriod | RatingRefused]:
+    """Rate a chunk at once; if the database refuses that, one by one, so that a single contract cannot stop it."""
+    try:
+        with transaction.atomic():
+            return rate_periods(requests, as_of=run.as_of, stored_before=run.stored_before)
+    except DatabaseError as error:
+        if len(requests) == 1:
+            detail = f"The usage could not be read: {error}"
+            return [RatingRefused(requests[0].contract, requests[0].period, UNEXPECTED_ERROR, detail)]
+        logger.exception("close run %s: a chunk is rated one by one", run.pk)
+        return [result for request in requests for result in _rate_all(run, [request])]
+
+
+def _write(rated: Sequence[RatedPeriod], by_contract: dict[int, CloseItem]) -> None:
+    """Write the drafts of several periods and mark the periods as closed."""
+    to_bill = [one for one in rated if not one.is_empty]
+    drafts = dict(zip([one.contract.pk for one in to_bill], write_drafts(to_bill), strict=True))
+    close_open_periods({one.contract: one.period for one in rated})
+    for one in rated:
+        item = by_contract[one.contract.pk]
+        item.invoice = drafts.get(one.contract.pk)
+        item.state = ItemState.INVOICED if item.invoice else ItemState.NOTHING_TO_BILL
+
+
+def _write_alone(rated: RatedPeriod, by_contract: dict[int, CloseItem]) -> None:
+    item = by_contract[rated.contract.pk]
+    # The failed attempt of the whole chunk may have moved the loaded contract on.
+    rated.contract.refresh_from_db(fields=["closed_through", "status"])
+    item.invoice = None
+    try:
+        with transaction.atomic():
+            _write([rated], by_contract)
+    except BillingError as refusal:
+        _fail(item, code=refusal.code, detail=refusal.detail)
+    except DatabaseError as error:
+        logger.exception("closing %s failed", item)
+        _fail(item, code=UNEXPECTED_ERROR, detail=f"The draft could not be written: {error}")
+
+
+def _fail(item: CloseItem, *, code: str, detail: str) -> None:
+    item.state = ItemState.FAILED
+    item.error_code = code
+    item.error_detail = detail
+
+
+@transaction.atomic
+def _finish_if_done(*, run_id: int, now: dt.datetime) -> None:
+    """Finish the run unless another worker still holds items of it."""
+    run = CloseRun.objects.select_for_update().get(pk=run_id)
+    if run.state == RunState.FINISHED or claimable_items(run).exists():
+        return
+    run.items.filter(state=ItemState.PENDING).update(
+        state=ItemState.FAILED,
+        error_code="earlier_period_open",
+        error_detail="An earlier period of this contract is not closed yet. Mend that one, then retry.",
+        finished_at=now,
+    )
+    run.state = RunState.FINISHED
+    run.finished_at = now
+    run.save(update_fields=["state", "finished_at"])

@@ -1,0 +1,30 @@
+"""Celery wakes the close; the rows say what is to be done, so a lost or repeated message does no harm."""
+
+from __future__ import annotations
+
+import contextlib
+
+from celery import shared_task
+from django.utils import timezone
+
+from apps.closing import services
+from apps.closing.models import CloseRun, RunState
+
+
+@shared_task(name="closing.start_due_run")
+def start_due_run(**_: object) -> None:
+    """Start a run over the periods whose grace period is over, if there are any."""
+    with contextlib.suppress(services.NothingToClose):
+        services.start_close_run(as_of=timezone.now(), retry_failed=False)
+
+
+@shared_task(name="closing.work_run", acks_late=True)
+def work_run(*, run_id: int, **_: object) -> None:
+    services.work_run(run_id=run_id, now=timezone.now())
+
+
+@shared_task(name="closing.resume_runs")
+def resume_runs(**_: object) -> None:
+    """Take up every run that a lost message or a killed worker left unfinished."""
+    for run_id in CloseRun.objects.filter(state=RunState.RUNNING).order_by("pk").values_list("pk", flat=True):
+        services.work_run(run_id=run_id, now=timezone.now())

@@ -1,0 +1,187 @@
+"""What every endpoint shares: errors as problem+json, and lists in pages."""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import ValidationError as ModelValidationError
+from django.http import Http404
+from drf_spectacular.utils import OpenApiResponse, inline_serializer
+from rest_framework import exceptions, serializers
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView, set_rollback
+
+from apps.common.errors import BillingError
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request.
+
+    ``index`` is the place in a list that was sent, None outside of lists; ``field`` is a path such as
+    ``data.input_tokens``.
+    """
+
+    field: str | None
+    code: str
+    detail: str
+    index: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class InvalidBatch(BillingError):
+    """A list that was refused whole, with every fault found in it."""
+
+    code = "invalid_batch"
+    status = 400
+
+    def __init__(self, detail: str, *, errors: Sequence[Fault]) -> None:
+        super().__init__(detail)
+        self.errors = tuple(errors)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """The form of every error, for the API's description."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    code = serializers.CharField(help_text="Stable; programs may rely on it.")
+    detail = serializers.CharField(help_text="What is wrong and how to mend it.")
+    errors = inline_serializer(
+        "Fault",
+        {
+            "index": serializers.IntegerField(allow_null=True, help_text="Place in the list that was sent."),
+            "field": serializers.CharField(allow_null=True),
+            "code": serializers.CharField(),
+            "detail": serializers.CharField(),
+        },
+        many=True,
+        required=False,
+    )
+
+
+def problem(description: str) -> OpenApiResponse:
+    """An error answer in the API's description."""
+    return OpenApiResponse(ProblemSerializer, description=description)
+
+
+class JsonAlways(BaseContentNegotiation):
+    """Answer in JSON whatever the client says it accepts: nothing else is on offer."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:  # type: ignore[override]
+        return parsers[0] if parsers else None
+
+    def select_renderer(  # type: ignore[override]
+        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type or "application/json"
+
+
+class NewestFirstPagination(CursorPagination):
+    """Pages from the newest to the oldest. New rows never shift a page."""
+
+    ordering = "-id"
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = 500
+
+
+def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Answer any exception of a view as ``application/problem+json`` (RFC 9457)."""
+    set_rollback()
+    if isinstance(error, BillingError):
+        return _refusal(error)
+    if isinstance(error, Http404):
+        error = exceptions.NotFound(str(error) or "There is nothing at this address.")
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    elif isinstance(error, ModelValidationError):
+        error = exceptions.ValidationError(serializers.as_serializer_error(error))
+    elif isinstance(error, RequestDataTooBig):
+        return _problem(413, "body_too_large", "The body is too large. Send it in smaller parts.")
+    if isinstance(error, exceptions.APIException):
+        return _framework_error(error)
+    # What went wrong inside is for the log, not for the caller.
+    logger.error("unhandled error in %s", type(context.get("view")).__name__, exc_info=error)
+    return _problem(500, "internal_error", "Something went wrong on our side. It has been logged; try again.")
+
+
+def _refusal(error: BillingError) -> Response:
+    faults: Sequence[Fault] = ()
+    if isinstance(error, InvalidBatch):
+        faults = error.errors
+    elif error.field is not None:
+        faults = [Fault(field=error.field, code=error.code, detail=error.detail)]
+    return _problem(error.status, error.code, error.detail, faults)
+
+
+def _framework_error(error: exceptions.APIException) -> Response:
+    if isinstance(error, exceptions.ValidationError):
+        faults = list(_faults(error.get_full_details()))
+        detail = faults[0].detail if len(faults) == 1 else f"{len(faults)} values cannot be taken as they are."
+        response = _problem(error.status_code, "invalid_input", detail, faults)
+    else:
+        code = error.get_codes()
+        response = _problem(error.status_code, code if isinstance(code, str) else error.default_code, str(error.detail))
+    if challenge := getattr(error, "auth_header", None):
+        response["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        response["Retry-After"] = str(int(wait) + 1)
+    return response
+
+
+def _faults(details: Any, path: str = "", index: int | None = None) -> Iterator[Fault]:
+    """Flatten the nested details of a validation error."""
+    if isinstance(details, Mapping) and set(details) == {"message", "code"}:
+        yield Fault(field=path or None, code=str(details["code"]), detail=str(details["message"]), index=index)
+    elif isinstance(details, Mapping):
+        for name, inner in details.items():
+            member = path if name == "non_field_errors" else f"{path}.{name}".strip(".")
+            yield from _faults(inner, member, index)
+    else:
+        for position, inner in enumerate(details):
+            is_fault = isinstance(inner, Mapping) and set(inner) == {"message", "code"}
+            yield from _faults(inner, path, index if is_fault else position)
+
+
+def _problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:countinghouse:problem:{code}",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if faults:
+        body["errors"] = [fault.as_dict() for fault in faults]
+    return Response(body, status=status, content_type=PROBLEM_TYPE)
+
+
+class NothingHere(APIView):
+    """Answers an address that does not exist as a problem, too."""
+
+    schema = None
+
+    authentication_classes = ()
+    permission_classes = ()
+    content_negotiation_class = JsonAlways
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise exceptions.NotFound("There is nothing at this address.")

@@ -1,0 +1,52 @@
+"""Money, quantities and days as staff and customers read them. Nothing here rounds an amount."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from decimal import Decimal
+
+from babel.numbers import format_currency
+from django.utils import timezone
+from djmoney.money import Money
+
+from apps.pricing.money import minor_units
+
+
+def format_money(amount: Money | Decimal, currency: str | None = None) -> str:
+    """An amount with its currency sign, such as ``$1,234.50``. More decimals are shown when there are more."""
+    if isinstance(amount, Money):
+        amount, currency = amount.amount, amount.currency.code
+    if currency is None:
+        raise TypeError("a bare Decimal needs its currency")
+    digits = max(minor_units(currency), -int(amount.normalize().as_tuple().exponent))
+    return str(
+        format_currency(
+            amount,
+            currency,
+            format=f"¤#,##0.{'0' * digits};-¤#,##0.{'0' * digits}" if digits else "¤#,##0;-¤#,##0",
+            locale="en_US",
+            currency_digits=False,
+            decimal_quantization=False,
+        )
+    )
+
+
+def format_day(day: dt.date) -> str:
+    return f"{day:%-d %b %Y}"
+
+
+def format_days(first: dt.date, last: dt.date) -> str:
+    """A span of days with both ends inclusive, such as ``1 – 30 Nov 2023``."""
+    if first == last:
+        return format_day(first)
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day} – {format_day(last)}"
+    if first.year == last.year:
+        return f"{first:%-d %b} – {format_day(last)}"
+    return f"{format_day(first)} – {format_day(last)}"
+
+
+def format_instant(instant: dt.datetime, zone: str | None = None) -> str:
+    local = instant.astimezone(zoneinfo.ZoneInfo(zone)) if zone else timezone.localtime(instant)
+    return f"{local:%-d %b %Y, %H:%M} {local.tzname()}"

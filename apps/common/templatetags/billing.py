@@ -1,0 +1,41 @@
+"""Template filters for money, quantities and periods."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+from django import template
+from djmoney.money import Money
+
+from apps.common import formatting
+from apps.pricing.formatting import format_quantity
+from apps.pricing.periods import Period, local_date
+
+register = template.Library()
+
+
+@register.filter
+def money(amount: Money | Decimal, currency: str | None = None) -> str:
+    return formatting.format_money(amount, currency)
+
+
+@register.filter
+def quantity(number: Decimal | int) -> str:
+    return format_quantity(Decimal(number))
+
+
+@register.filter
+def period_days(period: Period) -> str:
+    return formatting.format_days(period.first_date, period.last_date)
+
+
+@register.filter
+def day_number(period: Period, instant: dt.datetime) -> int:
+    """Which day of the period the instant falls on, from 1."""
+    return (local_date(instant, period.zone) - period.first_date).days + 1
+
+
+@register.filter
+def instant(value: dt.datetime, zone: str | None = None) -> str:
+    return formatting.format_instant(value, zone)

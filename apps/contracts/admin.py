@@ -1,0 +1,337 @@
+"""Contracts for sales ops: draft the terms, see what they will bill, activate, end."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from apps.common.admin import (
+    BillingAdmin,
+    HistoryScope,
+    Panel,
+    acting_user,
+    add_refusal,
+    dialog_done,
+    refusals_as_messages,
+    register_panel,
+)
+from apps.common.formatting import format_day, format_days
+from apps.contracts.forms import ONE_DAY, ContractForm, EndContractForm
+from apps.contracts.models import Contract, ContractPhase, ContractStatus
+from apps.contracts.services import activate_contract, change_draft_contract, create_contract, end_contract
+from apps.customers.models import Customer
+from apps.pricing.periods import local_date
+
+STATUS_COLOURS = {ContractStatus.DRAFT: "warning", ContractStatus.ACTIVE: "success", ContractStatus.ENDED: "default"}
+
+
+class ActivateForm(BaseDialogForm):
+    form_before_template = "admin/contracts/activate_summary.html"
+
+    def get_before_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
+        contract = Contract.objects.select_related("customer").get(pk=object_id)
+        phase = contract.phases.select_related("plan_version__plan").first()
+        return {
+            "contract": contract,
+            "plan_version": phase.plan_version if phase else None,
+            "first_period": contract.period_at(contract.starts_at),
+            "begins_in_the_past": contract.starts_at < timezone.now(),
+        }
+
+
+@admin.register(Contract)
+class ContractAdmin(BillingAdmin[Contract]):
+    form = ContractForm
+    list_display = ["name", "customer", "plan_shown", "term_shown", "billed_through_shown", "status_shown"]
+    list_filter = [
+        ("status", ChoicesDropdownFilter),
+        ("customer", AutocompleteSelectFilter),
+        ("phases__plan_version__plan", AutocompleteSelectFilter),
+    ]
+    list_select_related = ["customer"]
+    search_fields = ["name", "customer__name", "customer__external_id", "purchase_order"]
+    search_help_text = "Contract, customer or purchase order"
+    ordering = ["customer__name", "-start_date", "id"]
+    actions_detail = ["activate", "end"]
+    refusal_fields = {"end_date": "last_date"}
+    empty_state = (
+        "No contracts yet",
+        "A contract puts a customer on a plan, from a first day on. Once it is active, its usage is billed period by "
+        "period.",
+        "admin:contracts_contract_add",
+        "Make a contract",
+    )
+    form_fieldsets = [
+        (None, {"fields": ["customer", "name", "plan_version"]}),
+        ("Term", {"fields": ["start_date", "last_date", "billing_anchor_day", "timezone"]}),
+        ("Invoicing", {"fields": ["payment_terms_days", "grace_period_hours", "purchase_order"]}),
+    ]
+    shown_fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "status_shown",
+                    "customer_shown",
+                    "name",
+                    "plan_shown",
+                    "term_shown",
+                    "billed_through_shown",
+                ]
+            },
+        ),
+        (
+            "Terms",
+            {
+                "fields": [
+                    "rhythm_shown",
+                    "timezone",
+                    "payment_terms_shown",
+                    "grace_period_shown",
+                    "purchase_order",
+                    "activated_shown",
+                ]
+            },
+        ),
+    ]
+    readonly_fields = [
+        "status_shown",
+        "customer_shown",
+        "plan_shown",
+        "term_shown",
+        "billed_through_shown",
+        "rhythm_shown",
+        "payment_terms_shown",
+        "grace_period_shown",
+        "activated_shown",
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Contract]:
+        contracts: QuerySet[Contract] = super().get_queryset(request)
+        phases = ContractPhase.objects.select_related("plan_version__plan").order_by("start_date")
+        return contracts.select_related("customer__billing_entity").prefetch_related(Prefetch("phases", queryset=phases))
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
+        return ["customer", "plan_version"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.form_fieldsets if self._is_editable(request, obj) else self.shown_fieldsets
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if self._is_editable(request, obj):
+            offered = self.formfield_for_dbfield(ContractPhase._meta.get_field("plan_version"), request)
+            declared = ContractForm.base_fields["plan_version"]
+            offered.label, offered.help_text = declared.label, declared.help_text
+            form.base_fields["plan_version"] = offered
+            if obj is None:
+                form.base_fields["timezone"].choices = [
+                    ("", ""),
+                    *form.base_fields["timezone"].choices,
+                ]
+                form.base_fields["timezone"].initial = ""
+                form.base_fields["timezone"].help_text = (
+                    "Days and periods begin at midnight here. Empty: the customer's time zone."
+                )
+        return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        initial.setdefault("start_date", timezone.now().date().replace(day=1))
+        return initial
+
+    def _is_editable(self, request: HttpRequest, contract: Contract | None) -> bool:
+        if contract is None:
+            return self.has_add_permission(request)
+        return self.has_change_permission(request, contract)
+
+    # --- Permissions -------------------------------------------------------------------------------------------------
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Terms are a draft's to change; an active contract has buttons of its own.
+        return super().has_change_permission(request, obj) and (obj is None or obj.status == ContractStatus.DRAFT)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.status == ContractStatus.DRAFT)
+
+    def has_activate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self._may_move(request, object_id, ContractStatus.DRAFT)
+
+    def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self._may_move(request, object_id, ContractStatus.ACTIVE)
+
+    def _may_move(self, request: HttpRequest, object_id: str | None, status: ContractStatus) -> bool:
+        return request.user.has_perm("contracts.change_contract") and (
+            object_id is None or Contract.objects.filter(pk=object_id, status=status).exists()
+        )
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {}  # A contract is deleted one at a time, while it is a draft.
+
+    # --- Saving ------------------------------------------------------------------------------------------------------
+
+    def save_model(self, request: HttpRequest, obj: Contract, form: ContractForm, change: bool) -> None:
+        entered = form.cleaned_data
+        terms = {
+            "name": entered["name"],
+            "plan_version": entered["plan_version"],
+            "start_date": entered["start_date"],
+            "end_date": form.end_date,
+            "billing_anchor_day": entered["billing_anchor_day"],
+            "timezone": entered["timezone"],
+            "payment_terms_days": entered["payment_terms_days"],
+            "grace_period_hours": entered["grace_period_hours"],
+            "purchase_order": entered["purchase_order"],
+            "actor": acting_user(request),
+        }
+        if change:
+            change_draft_contract(contract_id=obj.pk, **terms)
+        else:
+            obj.pk = create_contract(customer=entered["customer"], **terms).pk
+
+    def response_post_save_add(self, request: HttpRequest, obj: Contract) -> HttpResponse:
+        """On to the contract's page, with its preview and the button that activates it."""
+        return HttpResponseRedirect(reverse("admin:contracts_contract_change", args=[obj.pk]))
+
+    response_post_save_change = response_post_save_add
+
+    def history_scopes(self, obj: Contract) -> list[HistoryScope]:
+        return [*super().history_scopes(obj), HistoryScope(ContractPhase, {"contract_id": obj.pk})]
+
+    # --- Displays ----------------------------------------------------------------------------------------------------
+
+    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    def status_shown(self, contract: Contract) -> tuple[str, str]:
+        return contract.status, contract.get_status_display()
+
+    @display(description="Customer", ordering="customer__name")
+    def customer_shown(self, contract: Contract) -> SafeString:
+        url = reverse("admin:customers_customer_change", args=[contract.customer_id])
+        return format_html('<a class="ch-link" href="{}">{}</a>', url, contract.customer.name)
+
+    @display(description="Plan")
+    def plan_shown(self, contract: Contract) -> str:
+        return ", then ".join(
+            f"{phase.plan_version.plan.name} v{phase.plan_version.number}" for phase in contract.phases.all()
+        )
+
+    @display(description="Term", ordering="start_date")
+    def term_shown(self, contract: Contract) -> str:
+        if contract.last_date is None:
+            return f"From {format_day(contract.start_date)}"
+        return format_days(contract.start_date, contract.last_date)
+
+    @display(description="Billed through", ordering="closed_through")
+    def billed_through_shown(self, contract: Contract) -> str:
+        if contract.closed_through is None:
+            return "–"
+        if contract.closed_through <= contract.starts_at:
+            return "Nothing yet"
+        return format_day(local_date(contract.closed_through, contract.timezone) - ONE_DAY)
+
+    @display(description="Billing periods")
+    def rhythm_shown(self, contract: Contract) -> str:
+        return (
+            f"{contract.get_billing_months_display()} in {contract.currency}, "
+            f"beginning on day {contract.billing_anchor_day} of the month"
+        )
+
+    @display(description="Payment terms")
+    def payment_terms_shown(self, contract: Contract) -> str:
+        source = "" if contract.payment_terms_days is not None else f", as {contract.customer.billing_entity} says"
+        return f"{contract.payment_terms.days} days{source}"
+
+    @display(description="Grace period")
+    def grace_period_shown(self, contract: Contract) -> str:
+        source = "" if contract.grace_period_hours is not None else f", as {contract.customer.billing_entity} says"
+        return f"{int(contract.grace_period / dt.timedelta(hours=1))} hours{source}"
+
+    @display(description="Activated")
+    def activated_shown(self, contract: Contract) -> str:
+        return f"{timezone.localtime(contract.activated_at):%-d %b %Y, %H:%M} UTC" if contract.activated_at else "–"
+
+    # --- Actions -----------------------------------------------------------------------------------------------------
+
+    @action(
+        description="Activate",
+        permissions=["activate"],
+        icon="play_arrow",
+        variant=ActionVariant.PRIMARY,
+        dialog={
+            "title": "Activate this contract?",
+            "description": "",
+            "form_class": ActivateForm,
+            "form_submit_text": "Activate",
+        },
+    )
+    def activate(self, request: HttpRequest, form: ActivateForm, object_id: str) -> HttpResponse:
+        with refusals_as_messages(request):
+            contract = activate_contract(
+                contract_id=int(object_id), now=timezone.now(), actor=acting_user(request)
+            )
+            messages.success(request, f"{contract} is active. Its usage is billed from {format_day(contract.start_date)} on.")
+        return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
+
+    @action(
+        description="End",
+        permissions=["end"],
+        icon="event_busy",
+        dialog={
+            "title": "End this contract",
+            "description": "Usage up to the last day is still billed. Periods that are closed stay as they are.",
+            "form_class": EndContractForm,
+            "form_submit_text": "End the contract",
+        },
+    )
+    def end(self, request: HttpRequest, form: EndContractForm, object_id: str) -> HttpResponse:
+        last_date: dt.date = form.cleaned_data["last_date"]
+        with refusals_as_messages(request):
+            contract = end_contract(contract_id=int(object_id), end_date=last_date + ONE_DAY, actor=acting_user(request))
+            messages.success(request, f"{contract} ends on {format_day(last_date)}.")
+        return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
+
+
+def render_phases(request: HttpRequest, contract: Contract) -> str:
+    phases = list(contract.phases.select_related("plan_version__plan"))
+    if len(phases) < 2:
+        return ""  # One phase is the contract itself: its plan and its term are above.
+    return render_to_string("admin/contracts/phases.html", {"phases": phases, "one_day": ONE_DAY}, request=request)
+
+
+def render_contracts_of_customer(request: HttpRequest, customer: Customer) -> str:
+    if not request.user.has_perm("contracts.view_contract"):
+        return ""
+    contracts = customer.contracts.prefetch_related("phases__plan_version__plan").order_by("-start_date", "-pk")[:50]
+    page: Any = admin.site._registry[Contract]
+    rows = [
+        {
+            "contract": contract,
+            "plan": page.plan_shown(contract),
+            "term": page.term_shown(contract),
+            "billed_through": page.billed_through_shown(contract),
+            "colour": STATUS_COLOURS[ContractStatus(contract.status)],
+        }
+        for contract in contracts
+    ]
+    return render_to_string(
+        "admin/contracts/of_customer.html",
+        {"rows": rows, "customer": customer, "may_add": request.user.has_perm("contracts.add_contract")},
+        request=request,
+    )
+
+
+register_panel("contracts.Contract", Panel(title="Phases", render=render_phases, order=5))
+register_panel("customers.Customer", Panel(title="Contracts", render=render_contracts_of_customer, order=10))

@@ -1,0 +1,198 @@
+"""Writes to contracts, one function per verb."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from apps.common.errors import BillingError, InvalidInput
+from apps.common.history import acting
+from apps.contracts.models import Contract, ContractPhase, ContractStatus
+from apps.customers.models import Customer
+from apps.pricing.periods import Period, start_of_day
+from apps.products.models import PlanStatus, PlanVersion
+
+
+class ContractIsFixed(BillingError):
+    code = "contract_is_fixed"
+
+    def __init__(self, contract: Contract) -> None:
+        super().__init__(
+            f"{contract} is {contract.get_status_display().lower()}, so these terms stand. "
+            "End it and make a new contract instead."
+        )
+
+
+@transaction.atomic
+def create_contract(
+    *,
+    customer: Customer,
+    name: str,
+    plan_version: PlanVersion,
+    start_date: dt.date,
+    end_date: dt.date | None = None,
+    billing_anchor_day: int = 1,
+    timezone: str = "",
+    payment_terms_days: int | None = None,
+    grace_period_hours: int | None = None,
+    purchase_order: str = "",
+    actor: User | None = None,
+) -> Contract:
+    """Make a draft contract with one phase on a published plan version.
+
+    ``end_date`` is the first day outside; ``timezone`` defaults to the customer's. Raises InvalidInput or
+    ValidationError naming the field at fault.
+    """
+    contract = Contract(customer=customer)
+    with acting(actor):
+        _write_terms(
+            contract,
+            name=name,
+            plan_version=plan_version,
+            start_date=start_date,
+            end_date=end_date,
+            billing_anchor_day=billing_anchor_day,
+            timezone=timezone or customer.timezone,
+            payment_terms_days=payment_terms_days,
+            grace_period_hours=grace_period_hours,
+            purchase_order=purchase_order,
+        )
+        ContractPhase.objects.create(
+            contract=contract, plan_version=plan_version, start_date=start_date, end_date=end_date
+        )
+    return contract
+
+
+@transaction.atomic
+def change_draft_contract(
+    *,
+    contract_id: int,
+    name: str,
+    plan_version: PlanVersion,
+    start_date: dt.date,
+    end_date: dt.date | None,
+    billing_anchor_day: int,
+    timezone: str,
+    payment_terms_days: int | None,
+    grace_period_hours: int | None,
+    purchase_order: str,
+    actor: User | None = None,
+) -> Contract:
+    """Change the terms of a draft contract with one phase."""
+    contract = _lock(contract_id)
+    if contract.status != ContractStatus.DRAFT:
+        raise ContractIsFixed(contract)
+    with acting(actor):
+        _write_terms(
+            contract,
+            name=name,
+            plan_version=plan_version,
+            start_date=start_date,
+            end_date=end_date,
+            billing_anchor_day=billing_anchor_day,
+            timezone=timezone,
+            payment_terms_days=payment_terms_days,
+            grace_period_hours=grace_period_hours,
+            purchase_order=purchase_order,
+        )
+        phase = contract.phases.get()
+        phase.plan_version, phase.start_date, phase.end_date = plan_version, start_date, end_date
+        phase.save()
+    return contract
+
+
+@transaction.atomic
+def activate_contract(*, contract_id: int, now: dt.datetime, actor: User | None = None) -> Contract:
+    """Let billing begin: the first period, from the contract's first day, becomes the open one."""
+    contract = _lock(contract_id)
+    contract.move_to(ContractStatus.ACTIVE)
+    contract.activated_at = now
+    contract.closed_through = contract.starts_at
+    with acting(actor):
+        contract.save(update_fields=["status", "activated_at", "closed_through"])
+    return contract
+
+
+@transaction.atomic
+def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = None) -> Contract:
+    """Set the first day outside an active contract. Usage before it is still billed.
+
+    Raises InvalidInput when that day lies in a period that is closed already.
+    """
+    contract = _lock(contract_id)
+    if contract.status != ContractStatus.ACTIVE or contract.closed_through is None:
+        raise ContractIsFixed(contract)
+    if end_date <= contract.start_date:
+        raise InvalidInput("The last day cannot lie before the contract's first day.", field="end_date")
+    if start_of_day(end_date, contract.timezone) < contract.closed_through:
+        raise InvalidInput("That day lies in a period that is closed already. Choose a later one.", field="end_date")
+    with acting(actor):
+        contract.end_date = end_date
+        contract.save(update_fields=["end_date"])
+        contract.phases.filter(start_date__gte=end_date).delete()
+        last_phase = contract.phases.order_by("-start_date").first()
+        if last_phase is not None:
+            last_phase.end_date = end_date
+            last_phase.save(update_fields=["end_date"])
+    return contract
+
+
+def close_open_periods(closed: Mapping[Contract, Period]) -> None:
+    """Mark the open period of each contract as closed, in the caller's transaction.
+
+    The caller holds the contracts' row locks. A contract that is billed to its end has ended. Raises
+    PeriodIsNotOpen when a period is not the open one, so that none is closed twice or skipped.
+    """
+    for contract, period in closed.items():
+        if contract.closed_through != period.start_at:
+            raise PeriodIsNotOpen(contract, period.start_at)
+        contract.closed_through = period.end_at
+        if contract.ends_at is not None and period.end_at >= contract.ends_at:
+            contract.move_to(ContractStatus.ENDED)
+    Contract.objects.bulk_update(closed, ["closed_through", "status"])
+
+
+class PeriodIsNotOpen(BillingError):
+    code = "period_is_not_open"
+
+    def __init__(self, contract: Contract, start_at: dt.datetime) -> None:
+        super().__init__(f"The period of {contract} that begins at {start_at:%Y-%m-%d %H:%M} UTC is not its open one.")
+
+
+def _lock(contract_id: int) -> Contract:
+    return (
+        Contract.objects.select_for_update(of=("self",)).select_related("customer__billing_entity").get(pk=contract_id)
+    )
+
+
+def _write_terms(
+    contract: Contract,
+    *,
+    name: str,
+    plan_version: PlanVersion,
+    start_date: dt.date,
+    end_date: dt.date | None,
+    billing_anchor_day: int,
+    timezone: str,
+    payment_terms_days: int | None,
+    grace_period_hours: int | None,
+    purchase_order: str,
+) -> None:
+    if plan_version.status != PlanStatus.PUBLISHED:
+        raise InvalidInput(f"{plan_version} is not published. Publish it first.", field="plan_version")
+    if end_date is not None and end_date <= start_date:
+        raise InvalidInput("The last day cannot lie before the first day.", field="end_date")
+    contract.name = name
+    contract.currency = plan_version.currency
+    contract.billing_months = plan_version.billing_months
+    contract.start_date, contract.end_date = start_date, end_date
+    contract.billing_anchor_day = billing_anchor_day
+    contract.timezone = timezone
+    contract.payment_terms_days = payment_terms_days
+    contract.grace_period_hours = grace_period_hours
+    contract.purchase_order = purchase_order
+    contract.full_clean()
+    contract.save()

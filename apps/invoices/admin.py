@@ -1,0 +1,361 @@
+"""Invoices for finance: review drafts, issue them, open the PDF, explain any line."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from apps.common.admin import (
+    BillingAdmin,
+    Panel,
+    ReadOnlyMixin,
+    acting_user,
+    dialog_done,
+    number_cell,
+    refusals_as_messages,
+    register_panel,
+)
+from apps.common.errors import BillingError
+from apps.common.formatting import format_day, format_days, format_money
+from apps.contracts.models import Contract
+from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
+from apps.invoices.pdf import pdf_support, render_pdf
+from apps.invoices.selectors import explain_line, tier_charges, usage_window_of
+from apps.invoices.services.documents import document_of, retry_document
+from apps.invoices.services.drafts import refresh_draft, write_drafts
+from apps.invoices.services.issuing import issue_invoice, issue_invoices
+from apps.rating.services import rate_period
+
+STATUS_COLOURS = {
+    InvoiceStatus.DRAFT: "warning",
+    InvoiceStatus.ISSUED: "info",
+    InvoiceStatus.PAID: "success",
+    InvoiceStatus.VOID: "danger",
+}
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
+    list_display = [
+        "number_shown",
+        "customer",
+        "period_shown",
+        "status_shown",
+        "invoice_date_shown",
+        "due_date_shown",
+        "total_shown",
+    ]
+    list_filter = [
+        "status",
+        ("customer", AutocompleteSelectFilter),
+        "billing_entity",
+        ("invoice_date", RangeDateFilter),
+    ]
+    search_fields = ["number", "customer__name", "customer__external_id"]
+    search_help_text = "Number, customer name or customer ID"
+    list_select_related = ["customer"]
+    actions = ["issue_selected", "refresh_selected"]
+    actions_detail = ["issue", "refresh", "pdf", "retry_pdf"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "status_shown",
+                    "customer",
+                    "contract",
+                    "period_shown",
+                    "total_shown",
+                    "number",
+                    "invoice_date_shown",
+                    "due_date_shown",
+                    "purchase_order",
+                    "usage_cutoff_shown",
+                    "document_shown",
+                ]
+            },
+        )
+    ]
+    readonly_fields = [
+        "status_shown",
+        "period_shown",
+        "total_shown",
+        "invoice_date_shown",
+        "due_date_shown",
+        "usage_cutoff_shown",
+        "document_shown",
+    ]
+    empty_state = (
+        "No invoices yet",
+        "Drafts appear here when a billing period closes. Start a close run to close the periods that have ended.",
+        "admin:closing_closerun_changelist",
+        "Go to close runs",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
+        invoices: QuerySet[Invoice] = super().get_queryset(request)
+        return invoices.select_related("customer", "billing_entity", "contract__customer").defer(
+            "seller", "buyer", "payment_instructions", "footer"
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:invoice_id>/pdf/", wrap(self.pdf_view), name="invoices_invoice_pdf"),
+            path("line/<int:line_id>/explain/", wrap(self.explain_view), name="invoices_line_explain"),
+            path("preview/<int:contract_id>/", wrap(self.preview_view), name="invoices_invoice_preview"),
+            *super().get_urls(),
+        ]
+
+    # --- Permissions -------------------------------------------------------------------------------------------------
+
+    def has_issue_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Whether the user may issue; on an invoice's page, whether it is a draft too."""
+        if not request.user.has_perm("invoices.change_invoice"):
+            return False
+        return object_id is None or Invoice.objects.drafts().filter(pk=object_id).exists()
+
+    def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("invoices.change_invoice") and (
+            object_id is None or Invoice.objects.filter(pk=object_id, document__state="failed").exists()
+        )
+
+    # --- Displays ----------------------------------------------------------------------------------------------------
+
+    @display(description="Number", ordering="number")
+    def number_shown(self, invoice: Invoice) -> str:
+        return invoice.number or "Draft"
+
+    @display(description="Period", ordering="period_start_at")
+    def period_shown(self, invoice: Invoice) -> str:
+        return format_days(invoice.period.first_date, invoice.period.last_date)
+
+    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    def status_shown(self, invoice: Invoice) -> tuple[str, str]:
+        return invoice.status, invoice.get_status_display()
+
+    @display(description="Invoice date", ordering="invoice_date")
+    def invoice_date_shown(self, invoice: Invoice) -> str:
+        return format_day(invoice.invoice_date) if invoice.invoice_date else "–"
+
+    @display(description="Due", ordering="due_date")
+    def due_date_shown(self, invoice: Invoice) -> str:
+        return format_day(invoice.due_date) if invoice.due_date else "–"
+
+    @display(description="Total", ordering="total")
+    def total_shown(self, invoice: Invoice) -> SafeString:
+        return number_cell(format_money(invoice.total))
+
+    @display(description="Usage received before")
+    def usage_cutoff_shown(self, invoice: Invoice) -> str:
+        return f"{timezone.localtime(invoice.stored_before):%-d %b %Y, %H:%M:%S} UTC"
+
+    @display(description="PDF")
+    def document_shown(self, invoice: Invoice) -> str:
+        if invoice.is_draft:
+            return "Made when the invoice is issued. The PDF button shows the draft."
+        document = getattr(invoice, "document", None)
+        if document is None:
+            return "Not requested"
+        return f"{document.get_state_display()}. {document.error}".strip()
+
+    # --- Actions -----------------------------------------------------------------------------------------------------
+
+    @admin.action(description="Issue selected drafts", permissions=["issue"])
+    def issue_selected(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+        issued, refused = issue_invoices(
+            invoice_ids=list(queryset.order_by("period_end_at", "pk").values_list("pk", flat=True)),
+            issued_at=timezone.now(),
+            actor=acting_user(request),
+        )
+        if issued:
+            numbers = issued[0].number if len(issued) == 1 else f"{issued[0].number} to {issued[-1].number}"
+            messages.success(request, f"{len(issued)} invoice{'s' if len(issued) > 1 else ''} issued: {numbers}.")
+        for refusal in refused:
+            messages.error(request, refusal.detail)
+
+    @admin.action(description="Refresh selected drafts with usage received since", permissions=["issue"])
+    def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+        refreshed = 0
+        for invoice_id in queryset.values_list("pk", flat=True):
+            with refusals_as_messages(request):
+                refresh_draft(invoice_id=invoice_id, as_of=timezone.now(), actor=acting_user(request))
+                refreshed += 1
+        if refreshed:
+            messages.success(request, f"{refreshed} draft{'s' if refreshed > 1 else ''} refreshed.")
+
+    @action(
+        description="Issue",
+        permissions=["issue"],
+        icon="task_alt",
+        variant=ActionVariant.PRIMARY,
+        dialog={
+            "title": "Issue this invoice?",
+            "description": "It gets the next number and its date, and can never be changed afterwards; "
+            "corrections are made by credit note.",
+            "form_class": None,
+            "form_submit_text": "Issue",
+        },
+    )
+    def issue(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        with refusals_as_messages(request):
+            issued = issue_invoice(invoice_id=int(object_id), issued_at=timezone.now(), actor=acting_user(request))
+            messages.success(request, f"Invoice {issued.number} is issued. Its PDF is being made.")
+        return dialog_done(request, reverse("admin:invoices_invoice_change", args=[object_id]))
+
+    @action(
+        description="Refresh",
+        permissions=["issue"],
+        icon="refresh",
+        dialog={
+            "title": "Refresh this draft?",
+            "description": "It is rated anew with all usage received and all prices known by now.",
+            "form_class": None,
+            "form_submit_text": "Refresh",
+        },
+    )
+    def refresh(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        with refusals_as_messages(request):
+            draft = refresh_draft(invoice_id=int(object_id), as_of=timezone.now(), actor=acting_user(request))
+            messages.success(request, f"The draft is up to date: {format_money(draft.total)}.")
+        return dialog_done(request, reverse("admin:invoices_invoice_change", args=[object_id]))
+
+    @action(description="PDF", permissions=["view"], icon="picture_as_pdf", attrs={"target": "_blank"})
+    def pdf(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:invoices_invoice_pdf", args=[object_id]))
+
+    @action(
+        description="Make the PDF again",
+        permissions=["retry"],
+        icon="restart_alt",
+        dialog={
+            "title": "Make the PDF again?",
+            "description": "The last attempts failed; the reason is on this page.",
+            "form_class": None,
+            "form_submit_text": "Try again",
+        },
+    )
+    def retry_pdf(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        with refusals_as_messages(request):
+            retry_document(invoice_id=int(object_id), now=timezone.now())
+            messages.success(request, "The PDF is being made.")
+        return dialog_done(request, reverse("admin:invoices_invoice_change", args=[object_id]))
+
+    # --- Views -------------------------------------------------------------------------------------------------------
+
+    def pdf_view(self, request: HttpRequest, invoice_id: int) -> HttpResponse:
+        invoice = get_object_or_404(self.get_queryset(request), pk=invoice_id)
+        if not self.has_view_permission(request, invoice):
+            return HttpResponse(status=403)
+        try:
+            content = document_of(invoice)
+        except BillingError as refusal:
+            messages.warning(request, refusal.detail)
+            return HttpResponseRedirect(reverse("admin:invoices_invoice_change", args=[invoice_id]))
+        return _pdf_response(content, f"{invoice.number or f'draft-{invoice.pk}'}.pdf")
+
+    def explain_view(self, request: HttpRequest, line_id: int) -> HttpResponse:
+        line = get_object_or_404(
+            InvoiceLine.objects.select_related(
+                "invoice__customer",
+                "invoice__contract",
+                "price_version__price__metric",
+                "price_version__price__plan_version__plan",
+            ),
+            pk=line_id,
+        )
+        if not self.has_view_permission(request, line.invoice):
+            return HttpResponse(status=403)
+        return TemplateResponse(
+            request,
+            "admin/invoices/explain_line.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": "Why this amount?",
+                "subtitle": str(line),
+                "opts": Invoice._meta,
+                "line": line,
+                "explanation": explain_line(line),
+                "tiers": tier_charges(line),
+                "currency": line.amount.currency.code,
+                "events_url": events_url(line),
+            },
+        )
+
+    def preview_view(self, request: HttpRequest, contract_id: int) -> HttpResponse:
+        """The invoice of the running period as a PDF, made the very way a close makes it and then undone."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        contract = get_object_or_404(Contract.objects.select_related("customer__billing_entity"), pk=contract_id)
+        now = timezone.now()
+        period = contract.period_at(max(now, contract.starts_at))
+        reason = pdf_support()
+        if period is None:
+            reason = "This contract has ended, so there is no running period to preview."
+        if reason is not None or period is None:
+            messages.warning(request, reason or "")
+            return HttpResponseRedirect(reverse("admin:contracts_contract_change", args=[contract_id]))
+        try:
+            rated = rate_period(contract=contract, period=period, as_of=now, stored_before=now)
+        except BillingError as refusal:
+            messages.error(request, refusal.detail)
+            return HttpResponseRedirect(reverse("admin:contracts_contract_change", args=[contract_id]))
+        with transaction.atomic():
+            [draft] = write_drafts([rated])
+            content = render_pdf(draft)
+            transaction.set_rollback(True)
+        return _pdf_response(content, f"preview-{contract_id}.pdf")
+
+
+def events_url(line: InvoiceLine) -> str | None:
+    """The admin page that lists exactly the events behind a line; None for a recurring charge."""
+    window = usage_window_of(line)
+    if window is None:
+        return None
+    query = {
+        "customer": window.customer_id,
+        "metric": window.metric.code,
+        "window_start": window.start_at.isoformat(),
+        "window_end": window.end_at.isoformat(),
+        "stored_before": line.stored_before.isoformat(),
+    }
+    return f"{reverse('admin:usage_usageevent_changelist')}?{urlencode(query)}"
+
+
+def render_lines(request: HttpRequest, invoice: Invoice) -> str:
+    lines = invoice.lines.select_related("price_version").order_by("position")
+    return render_to_string("admin/invoices/lines.html", {"invoice": invoice, "lines": lines}, request=request)
+
+
+def render_invoices_of_contract(request: HttpRequest, contract: Contract) -> str:
+    invoices = contract.invoices.order_by("-period_end_at")[:12]
+    preview_url = reverse("admin:invoices_invoice_preview", args=[contract.pk])
+    return render_to_string(
+        "admin/invoices/of_contract.html",
+        {"invoices": invoices, "contract": contract, "preview_url": preview_url},
+        request=request,
+    )
+
+
+def _pdf_response(content: bytes, name: str) -> HttpResponse:
+    response = HttpResponse(content, content_type="application/pdf")
+    response["Content-Disposition"] = f'inline; filename="{name}"'
+    return response
+
+
+register_panel("invoices.Invoice", Panel(title="Lines", render=render_lines, order=10))
+register_panel("contracts.Contract", Panel(title="Invoices", render=render_invoices_of_contract, order=20))

@@ -1,0 +1,122 @@
+"""Draft invoices: the stored form of a rated period, replaced as a whole until it is issued."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from djmoney.money import Money
+
+from apps.common.errors import BillingError
+from apps.common.history import acting
+from apps.invoices.models import IllegalTransition, Invoice, InvoiceLine, InvoiceStatus
+from apps.pricing.charge_models.base import TierCharge
+from apps.pricing.formatting import plain_decimal
+from apps.rating.services import rate_period
+from apps.rating.values import RatedLine, RatedPeriod
+from apps.usage.services import settle_cutoff
+
+
+class DraftWithoutCutoff(BillingError):
+    code = "draft_without_cutoff"
+
+    def __init__(self) -> None:
+        super().__init__("An invoice needs a stored-before cutoff; a rating without one is a preview only.")
+
+
+@transaction.atomic
+def write_drafts(rated_periods: Sequence[RatedPeriod]) -> list[Invoice]:
+    """Store rated periods as draft invoices, in the order given.
+
+    The database holds at most one live invoice per contract and period: a second one raises IntegrityError.
+    """
+    drafts = Invoice.objects.bulk_create([_draft_of(rated) for rated in rated_periods])
+    InvoiceLine.objects.bulk_create(
+        [
+            _line_of(draft, position, line)
+            for draft, rated in zip(drafts, rated_periods, strict=True)
+            for position, line in enumerate(rated.lines, start=1)
+        ]
+    )
+    return drafts
+
+
+def refresh_draft(*, invoice_id: int, as_of: dt.datetime, actor: User | None = None) -> Invoice:
+    """Rate a draft's period anew, with all usage stored by now and the prices known at ``as_of``."""
+    cutoff = settle_cutoff()
+    with transaction.atomic(), acting(actor, reason="Draft refreshed"):
+        draft = Invoice.objects.select_for_update(of=("self",)).select_related("contract__customer").get(pk=invoice_id)
+        if not draft.is_draft:
+            raise IllegalTransition(draft, InvoiceStatus.DRAFT)
+        rated = rate_period(contract=draft.contract, period=draft.period, as_of=as_of, stored_before=cutoff)
+        fresh = _draft_of(rated)
+        for field in ("subtotal", "total", "stored_before", "rated_at"):
+            setattr(draft, field, getattr(fresh, field))
+        draft.save(update_fields=["subtotal", "total", "currency", "stored_before", "rated_at"])
+        draft.lines.all().delete()
+        InvoiceLine.objects.bulk_create(
+            [_line_of(draft, position, line) for position, line in enumerate(rated.lines, start=1)]
+        )
+    return draft
+
+
+def _draft_of(rated: RatedPeriod) -> Invoice:
+    if rated.stored_before is None:
+        raise DraftWithoutCutoff
+    contract = rated.contract
+    return Invoice(
+        contract=contract,
+        customer_id=contract.customer_id,
+        billing_entity_id=contract.customer.billing_entity_id,
+        timezone=rated.period.zone,
+        period_start_at=rated.period.start_at,
+        period_end_at=rated.period.end_at,
+        stored_before=rated.stored_before,
+        rated_at=rated.as_of,
+        subtotal=Money(rated.totals.subtotal, rated.currency),
+        total=Money(rated.totals.total, rated.currency),
+        purchase_order=contract.purchase_order,
+    )
+
+
+def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
+    metric = line.price.metric
+    return InvoiceLine(
+        invoice=draft,
+        position=position,
+        price_version=line.price_version,
+        product_name=line.price.product.name,
+        description=line.price.name,
+        charge_model=line.price.charge_model,
+        metric_code=metric.code if metric else "",
+        unit_singular=metric.unit_singular if metric else "",
+        unit_plural=metric.unit_plural if metric else "",
+        window_start_at=line.window.start_at,
+        window_end_at=line.window.end_at,
+        stored_before=draft.stored_before,
+        share_days=line.share.days,
+        share_of_days=line.share.of,
+        event_count=line.event_count,
+        quantity=line.rated.quantity,
+        included_units=line.rated.included_used,
+        billable_quantity=line.rated.billable_quantity,
+        unit_amount=line.price_version.unit_amount,
+        per_units=line.price_version.per_units,
+        tiers=[_stored_tier(tier) for tier in line.rated.tiers],
+        exact_amount=line.rated.exact_amount,
+        amount=Money(line.amount, draft.total.currency),
+    )
+
+
+def _stored_tier(tier: TierCharge) -> dict[str, str | None]:
+    return {
+        "lower": plain_decimal(tier.lower),
+        "upper": None if tier.upper is None else plain_decimal(tier.upper),
+        "quantity": plain_decimal(tier.quantity),
+        "unit_amount": plain_decimal(tier.unit_amount),
+        "per_units": plain_decimal(tier.per_units),
+        "flat_amount": plain_decimal(tier.flat_amount),
+        "amount": plain_decimal(tier.amount),
+    }

@@ -1,0 +1,67 @@
+"""Products, plans and prices as the API shows them."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from apps.products.models import Plan, PlanVersion, Price, PriceTier, PriceVersion, Product
+
+
+class ProductSerializer(serializers.ModelSerializer[Product]):
+    class Meta:
+        model = Product
+        fields = ["code", "name", "description"]
+        read_only_fields = fields
+
+
+class PriceTierSerializer(serializers.ModelSerializer[PriceTier]):
+    class Meta:
+        model = PriceTier
+        fields = ["up_to", "unit_amount", "flat_amount"]
+        read_only_fields = fields
+
+
+class PriceVersionSerializer(serializers.ModelSerializer[PriceVersion]):
+    tiers = PriceTierSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = PriceVersion
+        fields = [
+            "effective_from",
+            "recorded_at",
+            "flat_amount",
+            "unit_amount",
+            "per_units",
+            "included_units",
+            "tiers",
+        ]
+        read_only_fields = fields
+
+
+class PriceSerializer(serializers.ModelSerializer[Price]):
+    product = serializers.SlugRelatedField("code", read_only=True)
+    metric = serializers.SlugRelatedField("code", read_only=True)
+    versions = PriceVersionSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Price
+        fields = ["name", "product", "metric", "charge_model", "versions"]
+        read_only_fields = fields
+
+
+class PlanVersionSerializer(serializers.ModelSerializer[PlanVersion]):
+    prices = PriceSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = PlanVersion
+        fields = ["number", "status", "currency", "billing_months", "published_at", "prices"]
+        read_only_fields = fields
+
+
+class PlanSerializer(serializers.ModelSerializer[Plan]):
+    versions = PlanVersionSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Plan
+        fields = ["code", "name", "description", "versions"]
+        read_only_fields = fields

@@ -1,0 +1,237 @@
+"""The one path from contract and usage to amounts.
+
+Preview, spend, simulation and close all come through here, so that what is shown is what is billed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ParamSpec, TypeVar
+
+from apps.common.errors import BillingError
+from apps.contracts.models import Contract, ContractPhase
+from apps.pricing.charges import rate_charge
+from apps.pricing.invoice_pipeline import invoice_totals
+from apps.pricing.periods import Period, ShareOfDays, share_of, start_of_day
+from apps.products.models import Price, PriceVersion
+from apps.products.selectors import prices_by_plan_version, version_in_force
+from apps.products.terms import charge_of
+from apps.rating.values import PeriodToRate, RatedLine, RatedPeriod, RatingRefused
+from apps.usage.selectors import MeasuredUsage, UsageWindow, measure_usage
+
+logger = logging.getLogger(__name__)
+
+UNEXPECTED_ERROR = "unexpected_error"
+NOTHING_USED = MeasuredUsage(quantity=Decimal(0), event_count=0)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class PeriodWithoutPlan(BillingError):
+    code = "period_without_plan"
+
+    def __init__(self, contract: Contract, period: Period) -> None:
+        super().__init__(
+            f"{contract} has no plan for all of {period.first_date:%-d %b %Y} to {period.last_date:%-d %b %Y}. "
+            "Let its phases cover the whole contract."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ChargeWindow:
+    """A stretch of a period in which one price version of one price holds."""
+
+    price: Price
+    version: PriceVersion
+    window: Period
+    share: ShareOfDays
+
+
+def rate_period(
+    *, contract: Contract, period: Period, as_of: dt.datetime, stored_before: dt.datetime | None = None
+) -> RatedPeriod:
+    """Rate one billing period of one contract. Raises BillingError when it cannot be rated."""
+    [result] = rate_periods([PeriodToRate(contract, period)], as_of=as_of, stored_before=stored_before)
+    if isinstance(result, RatingRefused):
+        refusal = BillingError(result.detail)
+        refusal.code = result.code
+        raise refusal
+    return result
+
+
+def rate_periods(
+    requests: Sequence[PeriodToRate], *, as_of: dt.datetime, stored_before: dt.datetime | None = None
+) -> list[RatedPeriod | RatingRefused]:
+    """Rate many periods with a fixed number of queries; one that cannot be rated does not stop the rest.
+
+    Results are in the order of ``requests``.
+    """
+    phases = _phases_by_contract(requests)
+    prices = prices_by_plan_version({phase.plan_version_id for found in phases.values() for phase in found})
+    planned = [
+        _or_refused(request, _charge_windows, request, phases[request.contract.pk], prices, as_of)
+        for request in requests
+    ]
+    usage = _measure(requests, planned, stored_before)
+    return [
+        windows
+        if isinstance(windows, RatingRefused)
+        else _or_refused(request, _rate, request, windows, measured, as_of, stored_before)
+        for request, windows, measured in zip(requests, planned, usage, strict=True)
+    ]
+
+
+def _or_refused(
+    request: PeriodToRate,
+    step: Callable[Arguments, Result],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result | RatingRefused:
+    """Run one step for one period, and turn whatever goes wrong into a recorded refusal."""
+    try:
+        return step(*args, **kwargs)
+    except BillingError as refusal:
+        return RatingRefused(request.contract, request.period, code=refusal.code, detail=refusal.detail)
+    except Exception as error:
+        logger.exception("rating contract %s failed", request.contract.pk)
+        return RatingRefused(
+            request.contract,
+            request.period,
+            code=UNEXPECTED_ERROR,
+            detail=f"An unexpected error stopped the rating: {type(error).__name__}: {error}",
+        )
+
+
+def _phases_by_contract(requests: Sequence[PeriodToRate]) -> Mapping[int, list[ContractPhase]]:
+    found: defaultdict[int, list[ContractPhase]] = defaultdict(list)
+    contract_ids = {request.contract.pk for request in requests}
+    for phase in ContractPhase.objects.filter(contract__in=contract_ids).order_by("start_date"):
+        found[phase.contract_id].append(phase)
+    return found
+
+
+def _charge_windows(
+    request: PeriodToRate,
+    phases: Sequence[ContractPhase],
+    prices: Mapping[int, list[Price]],
+    as_of: dt.datetime,
+) -> list[_ChargeWindow]:
+    """Split the period wherever the plan or a price changes inside it."""
+    nominal = request.contract.billing_cycle.period_containing(request.period.start_at)
+    stretches = list(_phase_stretches(request, phases))
+    return [
+        _ChargeWindow(price=price, version=version, window=window, share=share_of(window, nominal))
+        for stretch, phase in stretches
+        for price in prices.get(phase.plan_version_id, [])
+        for window, version in _version_windows(price, stretch, as_of)
+    ]
+
+
+def _phase_stretches(request: PeriodToRate, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
+    """The part of the period that each phase covers. Raises PeriodWithoutPlan when days are left over."""
+    covered_to = request.period.start_at
+    for phase in phases:
+        start_at = start_of_day(phase.start_date, request.period.zone)
+        end_at = start_of_day(phase.end_date, request.period.zone) if phase.end_date else request.period.end_at
+        start_at, end_at = max(start_at, request.period.start_at), min(end_at, request.period.end_at)
+        if start_at >= end_at:
+            continue
+        if start_at != covered_to:
+            break
+        yield Period(start_at=start_at, end_at=end_at, zone=request.period.zone), phase
+        covered_to = end_at
+    if covered_to != request.period.end_at:
+        raise PeriodWithoutPlan(request.contract, request.period)
+
+
+def _version_windows(price: Price, stretch: Period, as_of: dt.datetime) -> Iterator[tuple[Period, PriceVersion]]:
+    """The stretch cut where another price version takes effect; days without any version are not charged."""
+    versions = list(price.versions.all())
+    changes = {
+        start_of_day(version.effective_from, stretch.zone)
+        for version in versions
+        if version.effective_from is not None and version.recorded_at <= as_of
+    }
+    pending: tuple[Period, PriceVersion] | None = None
+    for window in stretch.split_at(sorted(changes)):
+        version = version_in_force(versions, on=window.first_date, known_at=as_of)
+        if version is None:
+            continue
+        if pending is not None and pending[1] == version:
+            # A superseded version changes nothing on its day, so the stretch stays whole.
+            window = Period(start_at=pending[0].start_at, end_at=window.end_at, zone=stretch.zone)
+        elif pending is not None:
+            yield pending
+        pending = (window, version)
+    if pending is not None:
+        yield pending
+
+
+def _measure(
+    requests: Sequence[PeriodToRate],
+    planned: Sequence[list[_ChargeWindow] | RatingRefused],
+    stored_before: dt.datetime | None,
+) -> list[list[MeasuredUsage]]:
+    """Measure every window of every period in one read; a recurring charge measures as nothing used."""
+    wanted = [
+        (
+            index,
+            position,
+            UsageWindow(
+                request.contract.customer_id,
+                window.price.metric,
+                window.window.start_at,
+                window.window.end_at,
+            ),
+        )
+        for index, (request, windows) in enumerate(zip(requests, planned, strict=True))
+        if not isinstance(windows, RatingRefused)
+        for position, window in enumerate(windows)
+        if window.price.metric is not None
+    ]
+    usage = [[] if isinstance(windows, RatingRefused) else [NOTHING_USED] * len(windows) for windows in planned]
+    measured = measure_usage([window for _, _, window in wanted], stored_before=stored_before)
+    for (index, position, _), found in zip(wanted, measured, strict=True):
+        usage[index][position] = found
+    return usage
+
+
+def _rate(
+    request: PeriodToRate,
+    windows: Sequence[_ChargeWindow],
+    usage: Sequence[MeasuredUsage],
+    as_of: dt.datetime,
+    stored_before: dt.datetime | None,
+) -> RatedPeriod:
+    currency = request.contract.currency
+    lines = tuple(_rate_line(window, measured, currency) for window, measured in zip(windows, usage, strict=True))
+    return RatedPeriod(
+        contract=request.contract,
+        period=request.period,
+        currency=currency,
+        as_of=as_of,
+        stored_before=stored_before,
+        lines=lines,
+        totals=invoice_totals([line.amount for line in lines], currency),
+    )
+
+
+def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) -> RatedLine:
+    charge = charge_of(window.version)
+    if not window.share.is_whole:
+        charge = charge.prorate(window.share)
+    return RatedLine(
+        price=window.price,
+        price_version=window.version,
+        window=window.window,
+        share=window.share,
+        event_count=measured.event_count,
+        charge=charge,
+        rated=rate_charge(charge, measured.quantity, currency),
+    )

@@ -1,0 +1,84 @@
+"""Usage events as values: what a caller hands in, and the key and hash that tell a repeat from a conflict."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import hashlib
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+# Wide enough for any number that may be stored, so that normalising rounds nothing.
+_EXACT = decimal.Context(prec=200, traps=[decimal.InvalidOperation, decimal.Inexact])
+LARGEST_EXPONENT = 100  # Numbers lie within 1e±100; beyond, a short text would unfold into a huge number.
+
+_encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
+_is_canonical_uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
+_ENCODED_AS_THEY_ARE = frozenset([str, int, bool, type(None)])
+
+
+class EventInput(msgspec.Struct, frozen=True, gc=False):
+    """One event to store. ``(source, event_id)`` makes it unique; ``data`` holds no float and no NUL.
+
+    ``occurred_at`` is aware. The API checks events in ``cloudevents``; other callers hand in what they know
+    to be good.
+    """
+
+    source: str
+    event_id: str
+    type: str
+    subject: str
+    occurred_at: dt.datetime
+    data: Mapping[str, Any]
+
+
+def canonical_json(data: Mapping[str, Any]) -> bytes:
+    """One text for one meaning: keys sorted, and 1, 1.0 and 1e0 written alike.
+
+    Raises TypeError for a float, which is not exact, and ValueError for a number out of range.
+    """
+    if not all(type(value) in _ENCODED_AS_THEY_ARE for value in data.values()):
+        data = _normalised(data)
+    return _encode(data)
+
+
+def key_of(event_id: str) -> tuple[int, bytes]:
+    """Return kind and 16 bytes: a canonical UUID as it is, so that its order survives, else a hash."""
+    if _is_canonical_uuid(event_id):
+        return 0, bytes.fromhex(event_id.replace("-", ""))
+    return 1, hashlib.blake2b(event_id.encode(), digest_size=16).digest()
+
+
+def payload_hash(event: EventInput, data: bytes) -> bytes:
+    """Sixteen bytes over type, subject and canonical data.
+
+    The event time is left out: a client that retries may stamp the event anew, and means the same event.
+    """
+    head = f"{event.type}\0{event.subject}\0".encode()
+    return hashlib.blake2b(head + data, digest_size=16).digest()
+
+
+def _normalised(value: Any) -> Any:
+    kind = type(value)
+    if kind in _ENCODED_AS_THEY_ARE:
+        return value
+    if kind is Decimal:
+        return _normalised_number(value)
+    if isinstance(value, Mapping):
+        return {key: _normalised(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normalised(member) for member in value]
+    raise TypeError(f"{kind.__name__} has no place in the data of a usage event")
+
+
+def _normalised_number(number: Decimal) -> int | Decimal:
+    if not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
+        if number.is_zero():
+            return 0
+        raise ValueError(f"{number} is out of range")
+    plain = number.normalize(_EXACT)
+    return int(plain) if plain == plain.to_integral_value(context=_EXACT) else plain

@@ -1,0 +1,25 @@
+"""Background work of usage. Each task is safe to run twice, and at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from celery import shared_task
+from django.utils import timezone
+
+from apps.usage import services
+
+DAYS_AHEAD = 92
+
+
+@shared_task(name="usage.attribute_events")
+def attribute_events(**_: object) -> None:
+    """Attribute events whose subject has become a customer or an alias."""
+    services.attribute_events()
+
+
+@shared_task(name="usage.make_partitions")
+def make_partitions(**_: object) -> None:
+    """Make the month partitions of the coming quarter, so that no event has to wait for one."""
+    today = timezone.now().date()
+    services.ensure_partitions(today, today + dt.timedelta(days=DAYS_AHEAD))

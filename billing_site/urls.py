@@ -1,0 +1,23 @@
+"""Addresses: the admin for staff, the API for programs, health for machines."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from billing_site import health
+
+open_to_all = {"authentication_classes": [], "permission_classes": []}
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("favicon.ico", RedirectView.as_view(url="/static/countinghouse/favicon.svg", permanent=True)),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("billing_site.api_urls")),
+    path("api/schema/", SpectacularAPIView.as_view(**open_to_all), name="api-schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema", **open_to_all), name="api-docs"),
+]

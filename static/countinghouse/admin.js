@@ -1,0 +1,63 @@
+// Small helpers of every admin page. Nothing here computes an amount.
+"use strict";
+
+// A column of figures has its header above the figures, not above the empty space beside them.
+function alignFigureHeaders() {
+  const table = document.getElementById("result_list");
+  if (!table) return;
+  table.querySelectorAll("tbody tr.data-row:first-child > *").forEach((cell) => {
+    if (!cell.querySelector(":scope > .ch-number, :scope > a > .ch-number")) return;
+    const column = [...cell.classList].find((name) => name.startsWith("field-"));
+    if (!column) return;
+    table.querySelector(`th.column-${column.slice("field-".length)}`)?.classList.add("ch-right");
+  });
+}
+
+// Shows only the fields that the chosen kind of price or metric has; the form's own checks stay the judge.
+// A select with data-ch-controls="model" rules the inputs with data-ch-shown-for-model="flat per_unit", and the
+// inline tables that hold an input with data-ch-group-for-model="graduated".
+function showFieldsForChoice() {
+  document.querySelectorAll("[data-ch-controls]").forEach((control) => {
+    const name = control.dataset.chControls;
+    const fits = (element, attribute) => element.getAttribute(attribute).split(" ").includes(control.value);
+    const update = () => {
+      document.querySelectorAll(`[data-ch-shown-for-${name}]`).forEach((input) => {
+        const shown = fits(input, `data-ch-shown-for-${name}`);
+        const row = input.closest(".field-line");
+        if (row) row.hidden = !shown;
+        // A hidden input keeps what was typed, in case the choice is taken back, but is not sent.
+        input.disabled = !shown;
+      });
+      document.querySelectorAll(`[data-ch-group-for-${name}]`).forEach((input) => {
+        const group = input.closest("[data-inline-type]");
+        if (group) group.hidden = !fits(input, `data-ch-group-for-${name}`);
+      });
+    };
+    control.addEventListener("change", update);
+    update();
+  });
+}
+
+// Buttons that copy the text of another element.
+function enableCopyButtons() {
+  document.querySelectorAll("[data-ch-copy]").forEach((button) => {
+    button.addEventListener("click", async () => {
+      const source = document.getElementById(button.dataset.chCopy);
+      const text = "value" in source ? source.value : source.textContent;
+      try {
+        await navigator.clipboard.writeText(text);
+        button.lastElementChild.textContent = "Copied";
+      } catch {
+        // Without HTTPS the clipboard is closed to scripts: select the text, so that Ctrl-C takes it.
+        if ("select" in source) source.select();
+        button.lastElementChild.textContent = "Press Ctrl-C";
+      }
+    });
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  alignFigureHeaders();
+  showFieldsForChoice();
+  enableCopyButtons();
+});

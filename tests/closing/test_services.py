@@ -1,0 +1,226 @@
+"""Closing: which periods are due, what becomes of them, and that no period is ever closed twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth.models import User
+
+from apps.closing.models import CloseItem, ItemState, RunState
+from apps.closing.selectors import run_progress
+from apps.closing.services import (
+    NothingToClose,
+    close_chunk,
+    retry_failed_items,
+    start_close_run,
+    work_run,
+)
+from apps.contracts.models import Contract, ContractPhase, ContractStatus
+from apps.contracts.services import end_contract
+from apps.invoices.models import Invoice, InvoiceStatus
+from apps.products.models import PriceVersion
+from tests.builders import active_contract, active_contracts, flat_fee, published_plan
+from tests.conftest import utc
+from tests.factories import CustomerFactory
+
+pytestmark = pytest.mark.django_db
+
+DECEMBER_2 = utc(2023, 12, 2)
+
+
+def close(as_of: dt.datetime = DECEMBER_2, **limits: object) -> int:
+    """Run a whole close and return the run's primary key."""
+    run = start_close_run(as_of=as_of, **limits)  # type: ignore[arg-type]
+    work_run(run_id=run.pk, now=as_of)
+    return run.pk
+
+
+def test_an_ended_period_becomes_one_draft_and_the_next_period_opens() -> None:
+    contract = active_contract(published_plan(flat_fee("49.00")))
+
+    close()
+
+    draft = Invoice.objects.get()
+    assert (draft.contract, draft.status, draft.number) == (contract, InvoiceStatus.DRAFT, None)
+    assert draft.total.amount == Decimal("49.00")
+    assert (draft.period_start_at, draft.period_end_at) == (utc(2023, 11, 1), utc(2023, 12, 1))
+    assert Contract.objects.get().closed_through == utc(2023, 12, 1)
+
+
+def test_closing_again_finds_nothing() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    close()
+
+    with pytest.raises(NothingToClose):
+        start_close_run(as_of=DECEMBER_2)
+
+    assert Invoice.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("as_of", "wait_for_grace", "is_due"),
+    [
+        (utc(2023, 11, 30, 23, 59, 59), False, False),
+        (utc(2023, 12, 1), False, True),
+        (utc(2023, 12, 1, 23, 59, 59), True, False),
+        (utc(2023, 12, 2), True, True),
+    ],
+)
+def test_a_period_is_due_after_its_end_and_its_grace_period(
+    as_of: dt.datetime, wait_for_grace: bool, is_due: bool
+) -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+
+    if is_due:
+        close(as_of, wait_for_grace=wait_for_grace)
+    else:
+        with pytest.raises(NothingToClose):
+            start_close_run(as_of=as_of, wait_for_grace=wait_for_grace)
+
+    assert Invoice.objects.count() == int(is_due)
+
+
+def test_several_ended_periods_close_in_order() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+
+    close(utc(2024, 3, 5))
+
+    starts = list(Invoice.objects.order_by("pk").values_list("period_start_at", flat=True))
+    assert starts == [utc(2023, 11, 1), utc(2023, 12, 1), utc(2024, 1, 1), utc(2024, 2, 1)]
+
+
+def test_the_through_day_is_a_day_of_the_contract_s_own_zone() -> None:
+    plan = published_plan(flat_fee("49.00"))
+    active_contract(plan, customer=CustomerFactory(timezone="America/Los_Angeles"))
+    active_contract(plan, customer=CustomerFactory(timezone="Pacific/Auckland"))
+
+    close(utc(2024, 1, 5), through_date=dt.date(2023, 11, 30))
+
+    assert sorted(Invoice.objects.values_list("period_end_at", flat=True)) == [
+        utc(2023, 11, 30, 11),
+        utc(2023, 12, 1, 8),
+    ]
+
+
+def test_a_period_with_nothing_to_bill_is_closed_without_an_invoice() -> None:
+    active_contract(published_plan(flat_fee("0")))
+
+    run_id = close()
+
+    assert CloseItem.objects.get(run=run_id).state == ItemState.NOTHING_TO_BILL
+    assert Invoice.objects.count() == 0
+    assert Contract.objects.get().closed_through == utc(2023, 12, 1)
+
+
+def test_a_contract_billed_to_its_end_has_ended() -> None:
+    active_contract(published_plan(flat_fee("30.00")), end=dt.date(2023, 11, 16))
+
+    close()
+
+    assert Invoice.objects.get().total.amount == Decimal("15.00")
+    assert Contract.objects.get().status == ContractStatus.ENDED
+
+
+def test_a_contract_that_cannot_be_rated_is_recorded_and_the_rest_goes_on() -> None:
+    plan = published_plan(flat_fee("49.00"))
+    broken, *_ = active_contracts(plan, 3)
+    ContractPhase.objects.filter(contract=broken).update(end_date=dt.date(2023, 11, 20))
+
+    run_id = close()
+
+    failed = CloseItem.objects.get(run=run_id, state=ItemState.FAILED)
+    assert failed.contract == broken
+    assert failed.error_code == "period_without_plan"
+    assert "has no plan for all of 1 Nov 2023 to 30 Nov 2023" in failed.error_detail
+    assert Invoice.objects.count() == 2
+    assert Contract.objects.get(pk=broken.pk).closed_through == utc(2023, 11, 1)
+
+
+def test_a_failed_period_holds_up_its_own_later_periods_only() -> None:
+    plan = published_plan(flat_fee("49.00"))
+    broken, other = active_contracts(plan, 2)
+    ContractPhase.objects.filter(contract=broken).update(end_date=dt.date(2023, 11, 20))
+
+    run_id = close(utc(2024, 1, 5))
+
+    codes = list(
+        CloseItem.objects.filter(run=run_id, contract=broken).order_by("pk").values_list("error_code", flat=True)
+    )
+    assert codes == ["period_without_plan", "earlier_period_open"]
+    assert Invoice.objects.filter(contract=other).count() == 2
+
+
+def test_what_failed_is_retried_by_a_new_run_once_it_is_mended(clerk: User) -> None:
+    contract = active_contract(published_plan(flat_fee("49.00")))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+    first = close()
+    ContractPhase.objects.update(end_date=None)
+
+    retry = retry_failed_items(run_id=first, as_of=DECEMBER_2, actor=clerk)
+    work_run(run_id=retry.pk, now=DECEMBER_2)
+
+    assert retry.retry_of_id == first
+    assert run_progress(retry).invoiced == 1
+    assert Invoice.objects.get().contract == contract
+    assert CloseItem.objects.get(run=first).state == ItemState.FAILED
+
+
+def test_the_schedule_leaves_failed_periods_to_the_staff() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+    close()
+
+    with pytest.raises(NothingToClose):
+        start_close_run(as_of=DECEMBER_2, retry_failed=False)
+
+
+def test_a_broken_row_fails_alone_and_not_its_chunk() -> None:
+    plan = published_plan(flat_fee("49.00"))
+    broken, *_ = active_contracts(plan, 3)
+    # An invoice that should not be there: the draft of this contract cannot be written.
+    blocker = close(contract_ids=[broken.pk])
+    Contract.objects.filter(pk=broken.pk).update(closed_through=utc(2023, 11, 1), status=ContractStatus.ACTIVE)
+    CloseItem.objects.filter(run=blocker).update(state=ItemState.FAILED, error_detail="set back by the test")
+
+    run_id = close()
+
+    states = dict(CloseItem.objects.filter(run=run_id).values_list("contract_id", "state"))
+    assert states.pop(broken.pk) == ItemState.FAILED
+    assert set(states.values()) == {ItemState.INVOICED}
+    assert Invoice.objects.count() == 3
+
+
+def test_a_contract_ended_while_a_run_waits_is_billed_to_its_new_end() -> None:
+    contract = active_contract(published_plan(flat_fee("30.00")))
+    run = start_close_run(as_of=DECEMBER_2)
+
+    end_contract(contract_id=contract.pk, end_date=dt.date(2023, 11, 16))
+    work_run(run_id=run.pk, now=DECEMBER_2)
+
+    assert Invoice.objects.get().total.amount == Decimal("15.00")
+    assert Invoice.objects.get().period_end_at == utc(2023, 11, 16)
+
+
+def test_a_run_is_finished_once_every_item_is_settled() -> None:
+    active_contracts(published_plan(flat_fee("49.00")), 5)
+    run = start_close_run(as_of=DECEMBER_2)
+
+    assert close_chunk(run_id=run.pk, now=DECEMBER_2, chunk_size=2) == 2
+    assert (run_progress(run).settled, run_progress(run).total, run_progress(run).percent) == (2, 5, 40)
+    work_run(run_id=run.pk, now=DECEMBER_2)
+
+    run.refresh_from_db()
+    assert (run.state, run.finished_at, run_progress(run).percent) == (RunState.FINISHED, DECEMBER_2, 100)
+
+
+def test_a_price_recorded_after_the_run_began_is_not_known_to_it() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    run = start_close_run(as_of=DECEMBER_2)
+    price = PriceVersion.objects.get().price
+    PriceVersion.objects.create(price=price, recorded_at=DECEMBER_2 + dt.timedelta(seconds=1), flat_amount=1)
+
+    work_run(run_id=run.pk, now=DECEMBER_2)
+
+    assert Invoice.objects.get().total.amount == Decimal("49.00")
