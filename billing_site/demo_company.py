@@ -40,6 +40,10 @@ DRAFTS_LEFT_TO_REVIEW = 2
 COMPLETION, IMAGE = "llm.completion", "image.generation"
 
 
+# Product, metric, line on the invoice, charge model, amounts.
+PlannedCharge = tuple[Product, BillableMetric | None, str, ChargeModelName, PriceTerms]
+
+
 @dataclass(frozen=True, slots=True)
 class DemoCustomer:
     """A customer of the demo: where it is, what it pays by, and how many requests it sends on a working day."""
@@ -328,7 +332,7 @@ def _make_plans(*, now: dt.datetime, actor: User, change_day: dt.date) -> dict[s
 
     inputs, outputs, images = metrics["input_tokens"], metrics["output_tokens"], metrics["images"]
     calls = metrics["api_calls"]
-    price_lists = {
+    price_lists: dict[tuple[str, str, str], list[PlannedCharge]] = {
         ("pay-as-you-go", "Pay as you go", "USD"): [
             (chat, inputs, "Input tokens", per_unit, unit("2.50", included="1000000")),
             (chat, outputs, "Output tokens", per_unit, unit("10.00")),

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from apps.invoices.models import Invoice
-from apps.usage.selectors import count_unattributed
+from apps.usage.selectors import unattributed_subjects
 
 # A badge says that there is work, not how much: it counts no further than this.
 BADGE_LIMIT = 99
@@ -31,8 +31,9 @@ def drafts_to_review() -> int:
     return Invoice.objects.drafts()[: BADGE_LIMIT + 1].count()
 
 
-def unattributed_subjects() -> int:
-    return count_unattributed(limit=BADGE_LIMIT + 1)
+def subjects_to_match() -> int:
+    """How many subjects have sent events and are no customer's."""
+    return len(unattributed_subjects(after="", limit=BADGE_LIMIT + 1))
 
 
 GROUPS: list[tuple[str, list[Page]]] = [
@@ -80,7 +81,7 @@ GROUPS: list[tuple[str, list[Page]]] = [
                 "person_off",
                 "admin:usage_unattributed_changelist",
                 "usage.view_usageevent",
-                unattributed_subjects,
+                subjects_to_match,
             ),
             Page("Conflicts", "call_split", "admin:usage_usageconflict_changelist", "usage.view_usageconflict"),
         ],

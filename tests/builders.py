@@ -35,16 +35,12 @@ def flat_fee(amount: str, name: str = "Platform fee") -> PlannedPrice:
     return PlannedPrice(name, PriceTerms(flat_amount=Decimal(amount)), charge_model=ChargeModelName.FLAT)
 
 
-def per_unit(
-    metric: BillableMetric, amount: str, *, per: int = 1, included: str = "0", name: str = ""
-) -> PlannedPrice:
+def per_unit(metric: BillableMetric, amount: str, *, per: int = 1, included: str = "0", name: str = "") -> PlannedPrice:
     terms = PriceTerms(unit_amount=Decimal(amount), per_units=Decimal(per), included_units=Decimal(included))
     return PlannedPrice(name or metric.name, terms, metric)
 
 
-def graduated(
-    metric: BillableMetric, *tiers: tuple[str | None, str], per: int = 1, name: str = ""
-) -> PlannedPrice:
+def graduated(metric: BillableMetric, *tiers: tuple[str | None, str], per: int = 1, name: str = "") -> PlannedPrice:
     terms = PriceTerms(
         per_units=Decimal(per),
         tiers=tuple(Tier(None if up_to is None else Decimal(up_to), Decimal(amount)) for up_to, amount in tiers),
@@ -94,6 +90,4 @@ def active_contract(
 def active_contracts(plan_version: PlanVersion, number: int) -> Sequence[Contract]:
     """Many contracts with one billing entity, one customer each."""
     seller: BillingEntity = BillingEntityFactory()
-    return [
-        active_contract(plan_version, customer=CustomerFactory(billing_entity=seller)) for _ in range(number)
-    ]
+    return [active_contract(plan_version, customer=CustomerFactory(billing_entity=seller)) for _ in range(number)]

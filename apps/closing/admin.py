@@ -68,19 +68,16 @@ class CloseRunAdmin(ReadOnlyMixin, BillingAdmin[CloseRun]):
             None,
             {
                 "fields": [
-                    "state_shown",
-                    "started_at_shown",
-                    "finished_at_shown",
-                    "started_by_shown",
-                    "through_shown",
-                    "cutoff_shown",
+                    ("state_text", "started_by_shown"),
+                    ("started_at_shown", "finished_at_shown"),
+                    ("through_shown", "cutoff_shown"),
                     "retry_of",
                 ]
             },
         )
     ]
     readonly_fields = [
-        "state_shown",
+        "state_text",
         "started_at_shown",
         "finished_at_shown",
         "started_by_shown",
@@ -89,9 +86,9 @@ class CloseRunAdmin(ReadOnlyMixin, BillingAdmin[CloseRun]):
     ]
     empty_state = (
         "No close runs yet",
-        "Periods close by themselves once their grace period is over. To close the ended ones now, start a run.",
-        "admin:closing_closerun_start_run",
-        "Start a close run",
+        "Periods close by themselves once their grace period is over. To close the ended ones now, start a run above.",
+        None,
+        None,
     )
 
     class Media:
@@ -113,7 +110,7 @@ class CloseRunAdmin(ReadOnlyMixin, BillingAdmin[CloseRun]):
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self.has_start_permission(request) and (
             object_id is None
-            or CloseItem.objects.filter(run=object_id, run__state=RunState.FINISHED, state=ItemState.FAILED).exists()
+            or CloseItem.objects.filter(run_id=int(object_id), run__state=RunState.FINISHED, state=ItemState.FAILED).exists()
         )
 
     # --- Displays ----------------------------------------------------------------------------------------------------
@@ -145,6 +142,10 @@ class CloseRunAdmin(ReadOnlyMixin, BillingAdmin[CloseRun]):
     @display(description="State", ordering="state", label={RunState.RUNNING: "info", RunState.FINISHED: "success"})
     def state_shown(self, run: CloseRun) -> tuple[str, str]:
         return run.state, run.get_state_display()
+
+    @display(description="State")
+    def state_text(self, run: CloseRun) -> str:
+        return run.get_state_display()
 
     @display(description="Progress")
     def progress_shown(self, run: CloseRun) -> SafeString:

@@ -19,6 +19,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.views import ChangeList
 
 from apps.common.errors import BillingError
 from apps.common.forms import billing_formfield
@@ -113,6 +114,15 @@ def add_refusal(
         form.add_error(target if target in form.fields else None, list(sentences))
 
 
+class BillingChangeList(ChangeList):  # type: ignore[misc]
+    """A list that counts its rows once: what is shown unfiltered is all there is."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if self.full_result_count is None and not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
+
+
 class BillingAdmin(ModelAdmin, Generic[M]):  # type: ignore[misc]
     """The base of our admin pages.
 
@@ -138,9 +148,11 @@ class BillingAdmin(ModelAdmin, Generic[M]):  # type: ignore[misc]
     ) -> HttpResponse:
         # Lazy: a form that is saved leads elsewhere and draws no panels.
         panels = SimpleLazyObject(lambda: self._render_panels(request, object_id))
-        return super().change_view(  # type: ignore[no-any-return]
-            request, object_id, form_url, {**(extra_context or {}), "panels": panels}
-        )
+        context = {"show_save_and_add_another": False, "panels": panels, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BillingChangeList
 
     def _render_panels(self, request: HttpRequest, object_id: str) -> list[tuple[str, str]]:
         panels = sorted(_panels[self.model._meta.label_lower], key=lambda panel: panel.order)

@@ -64,7 +64,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="Stable; programs may rely on it.")
     detail = serializers.CharField(help_text="What is wrong and how to mend it.")
-    errors = inline_serializer(
+    errors = inline_serializer(  # type: ignore[assignment]
         "Fault",
         {
             "index": serializers.IntegerField(allow_null=True, help_text="Place in the list that was sent."),

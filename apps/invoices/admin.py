@@ -75,23 +75,17 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             None,
             {
                 "fields": [
-                    "status_shown",
-                    "customer",
-                    "contract",
-                    "period_shown",
-                    "total_shown",
-                    "number",
-                    "invoice_date_shown",
-                    "due_date_shown",
-                    "purchase_order",
-                    "usage_cutoff_shown",
-                    "document_shown",
+                    ("status_text", "total_shown"),
+                    ("customer", "contract"),
+                    ("period_shown", "purchase_order"),
+                    ("invoice_date_shown", "due_date_shown"),
+                    ("usage_cutoff_shown", "document_shown"),
                 ]
             },
         )
     ]
     readonly_fields = [
-        "status_shown",
+        "status_text",
         "period_shown",
         "total_shown",
         "invoice_date_shown",
@@ -147,6 +141,10 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
     def status_shown(self, invoice: Invoice) -> tuple[str, str]:
         return invoice.status, invoice.get_status_display()
+
+    @display(description="Status")
+    def status_text(self, invoice: Invoice) -> str:
+        return invoice.get_status_display()
 
     @display(description="Invoice date", ordering="invoice_date")
     def invoice_date_shown(self, invoice: Invoice) -> str:
@@ -251,7 +249,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
     )
     def retry_pdf(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
         with refusals_as_messages(request):
-            retry_document(invoice_id=int(object_id), now=timezone.now())
+            retry_document(invoice=Invoice.objects.get(pk=object_id), now=timezone.now())
             messages.success(request, "The PDF is being made.")
         return dialog_done(request, reverse("admin:invoices_invoice_change", args=[object_id]))
 
@@ -269,7 +267,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
         return _pdf_response(content, f"{invoice.number or f'draft-{invoice.pk}'}.pdf")
 
     def explain_view(self, request: HttpRequest, line_id: int) -> HttpResponse:
-        line = get_object_or_404(
+        line: InvoiceLine = get_object_or_404(
             InvoiceLine.objects.select_related(
                 "invoice__customer",
                 "invoice__contract",

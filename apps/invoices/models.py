@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import ClassVar
 
 import pgtrigger
 from django.db import models
@@ -225,6 +226,9 @@ class InvoiceLine(models.Model):
     tiers = models.JSONField(default=list, blank=True)
     exact_amount = models.DecimalField(max_digits=40, decimal_places=20)
     amount = MoneyField(max_digits=20, decimal_places=4, currency_field_name="currency")
+
+    # django-money makes a manager of its own type otherwise.
+    objects: ClassVar[models.Manager[InvoiceLine]] = models.Manager()
 
     class Meta:
         ordering = ["invoice_id", "position"]

@@ -107,7 +107,7 @@ def paper_of(invoice: Invoice) -> Paper:
         number=invoice.number or "",
         is_draft=invoice.is_draft,
         is_letter=seller.country in LETTER_COUNTRIES,
-        made_at=f"{invoice.issued_at or invoice.rated_at:%Y-%m-%dT%H:%M:%S%z}",
+        made_at=(invoice.issued_at or invoice.rated_at).isoformat(timespec="seconds"),
         seller=_paper_party(seller),
         imprint=" · ".join(filter(None, [seller.name, seller.tax_id and f"Tax ID {seller.tax_id}"])),
         buyer=_paper_party(buyer),

@@ -77,6 +77,6 @@ INVOICE_STAGES: tuple[Stage, ...] = (
     Stage(
         name="Total",
         function=invoice_totals,
-        reason="Last, because it decides nothing of its own: it sums up what the stages before it have decided.",
+        reason="Last, because it decides nothing of its own: it sums what the stages before it have decided.",
     ),
 )

@@ -36,7 +36,8 @@ def settle(exact: Decimal) -> Decimal:
     """Drop the trace of divisions that do not end, so that three thirds make a whole again.
 
     An amount with at most 40 decimals is returned as it is. This keeps every digit that decides a rounding: it is
-    not the rounding of an amount to money, which is ``round_money``.
+    not the rounding of an amount to money, which is ``round_money``. Raises decimal.InvalidOperation for amounts
+    from 10^36 on, which no price and no quantity reach.
     """
     with exact_arithmetic():
         settled = exact.quantize(_SETTLED_UNIT)

@@ -242,7 +242,7 @@ class BillingCycle:
 def _zone_info(zone: str) -> ZoneInfo:
     try:
         return ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, OSError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{zone!r} is not a time zone; use an IANA name such as Europe/Berlin.") from None
 
 

@@ -194,6 +194,9 @@ class PlanAdmin(BillingAdmin[Plan]):
         """On to the plan's page, where its prices are added."""
         return HttpResponseRedirect(reverse("admin:products_plan_change", args=[obj.pk]))
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # A plan has versions, and those are archived.
+
     def has_new_version_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("products.add_planversion")
 

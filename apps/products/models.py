@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any, TypeVar
 
 import pgtrigger
 from django.core.exceptions import ValidationError
@@ -17,23 +18,27 @@ from apps.common.fields import CodeField, CurrencyCodeField
 from apps.common.history import tracked
 
 
-class UnitAmountField(models.DecimalField[Decimal, Decimal]):
+_Set = TypeVar("_Set", contravariant=True)
+_Get = TypeVar("_Get", covariant=True)
+
+
+class UnitAmountField(models.DecimalField[_Set, _Get]):
     """A price in whole currency units with up to 12 decimals: token prices are far below a cent."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_digits", 24)
         kwargs.setdefault("decimal_places", 12)
         kwargs.setdefault("validators", [MinValueValidator(Decimal(0))])
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
 
 
-class QuantityField(models.DecimalField[Decimal, Decimal]):
+class QuantityField(models.DecimalField[_Set, _Get]):
     """A number of units, fractions included."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_digits", 30)
         kwargs.setdefault("decimal_places", 12)
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
 
 
 @tracked()

@@ -12,7 +12,7 @@ INTERVAL_WORDS = {BillingInterval.MONTH: "month", BillingInterval.QUARTER: "quar
 
 
 def price_in_words(version: PriceVersion) -> list[str]:
-    """One line for a flat or per-unit price, one for each tier of a graduated one."""
+    """One line for a flat or per-unit price; for a graduated one its unit, then a line for each tier."""
     price = version.price
     currency = price.plan_version.currency
     if price.charge_model == ChargeModelName.FLAT and version.flat_amount is not None:
@@ -37,17 +37,17 @@ def effective_in_words(version: PriceVersion) -> str:
 
 
 def _tier_lines(version: PriceVersion, currency: str) -> list[str]:
-    lines: list[str] = []
+    lines = [f"Per {_units(version.price, version.per_units)}:"]
     lower = Decimal(0)
     for tier in in_tier_order(version.tiers.all()):
-        amount = f"{format_money(tier.unit_amount, currency)} per {_units(version.price, version.per_units)}"
-        fee = f", plus {format_money(tier.flat_amount, currency)} once" if tier.flat_amount else ""
+        amount = format_money(tier.unit_amount, currency)
+        fee = f" and {format_money(tier.flat_amount, currency)} once" if tier.flat_amount else ""
         if tier.up_to is None:
-            reach = f"Above {format_quantity(lower)}" if lower else "All units"
+            reach = f"above {format_quantity(lower)}" if lower else "all units"
         else:
-            reach = f"{'Up' if not lower else 'Next, up'} to {format_quantity(tier.up_to)}"
+            reach = f"up to {format_quantity(tier.up_to)}"
             lower = tier.up_to
-        lines.append(f"{reach}: {amount}{fee}")
+        lines.append(f"{amount}{fee} {reach}")
     return lines
 
 

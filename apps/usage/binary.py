@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from psycopg import Cursor
 from psycopg.abc import Buffer
@@ -84,7 +85,7 @@ def byteas(values: Iterable[bytes]) -> ByteaArray:
     return ByteaArray(_array(17, [_length(len(value)) + value for value in values]))
 
 
-def register(cursor: Cursor[tuple[object, ...]]) -> None:
+def register(cursor: Cursor[tuple[Any, ...]]) -> None:
     """Teach the cursor to send these arrays."""
     for kind, dumper in _DUMPERS.items():
         cursor.adapters.register_dumper(kind, dumper)

@@ -30,7 +30,7 @@ MOST_DIGITS = 64
 SUMMED_BELOW = 10**18
 SUMMED_DECIMALS = 30
 
-_LARGEST_INTEGER = 10**MOST_DIGITS
+_LARGEST_INTEGER: int = 10**MOST_DIGITS
 _has_control = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _has_unstorable = re.compile("[\x00\ud800-\udfff]").search
 _is_rfc3339 = re.compile(
@@ -127,8 +127,10 @@ def _check(event: Any, rules: Rules, faults: list[Fault]) -> EventInput | None:
     if version != "1.0" and (version is not None or rules.requires_specversion):
         code, verb = ("required", "Send") if version is None else ("unsupported", "Use")
         faults.append(Fault("specversion", code, f"{verb} specversion “1.0”; no other version is supported."))
-    event_id, source = event.get("id"), event.get("source")
-    event_type, subject = event.get("type"), event.get("subject")
+    event_id: Any = event.get("id")
+    source: Any = event.get("source")
+    event_type: Any = event.get("type")
+    subject: Any = event.get("subject")
     for name, value in (("id", event_id), ("source", source), ("type", event_type), ("subject", subject)):
         if type(value) is not str or not value or len(value) > LONGEST[name] or not value.isprintable():
             faults.extend(_text_faults(name, value))

@@ -69,7 +69,10 @@ def _normalised(value: Any) -> Any:
     if kind is Decimal:
         return _normalised_number(value)
     if isinstance(value, Mapping):
-        return {key: _normalised(member) for key, member in value.items()}
+        return {
+            key: member if type(member) in _ENCODED_AS_THEY_ARE else _normalised(member)
+            for key, member in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_normalised(member) for member in value]
     raise TypeError(f"{kind.__name__} has no place in the data of a usage event")

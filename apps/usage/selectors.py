@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 from django.db import connection
@@ -138,13 +138,13 @@ class UsageNumber(Func):
         super().__init__(F("data"), Cast(Value(value_property), TextField()))
 
 
-def raw_cursor() -> psycopg.Cursor[tuple[object, ...]]:
+def raw_cursor() -> psycopg.Cursor[tuple[Any, ...]]:
     """A cursor that binds on the server, on Django's own connection and in its transaction.
 
     Django's cursors bind in the client; binary arrays, which this app lives on, need the server.
     """
     connection.ensure_connection()
-    return psycopg.Cursor(cast("psycopg.Connection[tuple[object, ...]]", connection.connection))
+    return psycopg.Cursor(cast("psycopg.Connection[tuple[Any, ...]]", connection.connection))
 
 
 def _summed_property(metric: BillableMetric) -> str | None:

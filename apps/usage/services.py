@@ -250,7 +250,7 @@ def _store(
     if found is None:
         raise RuntimeError("the insert returned no counts")
     accepted, unattributed = found
-    return int(str(accepted)), int(str(unattributed))
+    return accepted, unattributed
 
 
 def _keys(rows: Sequence[_Row]) -> list[binary.BinaryArray]:

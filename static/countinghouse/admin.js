@@ -56,7 +56,14 @@ function enableCopyButtons() {
   });
 }
 
+// After a page that answers a form and may be seen once, “Reload” must not send the form again.
+function leaveTheForm() {
+  const page = document.querySelector("[data-ch-replace-url]");
+  if (page) history.replaceState(null, "", page.dataset.chReplaceUrl);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  leaveTheForm();
   alignFigureHeaders();
   showFieldsForChoice();
   enableCopyButtons();

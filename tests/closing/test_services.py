@@ -219,7 +219,7 @@ def test_a_price_recorded_after_the_run_began_is_not_known_to_it() -> None:
     active_contract(published_plan(flat_fee("49.00")))
     run = start_close_run(as_of=DECEMBER_2)
     price = PriceVersion.objects.get().price
-    PriceVersion.objects.create(price=price, recorded_at=DECEMBER_2 + dt.timedelta(seconds=1), flat_amount=1)
+    PriceVersion.objects.create(price=price, recorded_at=DECEMBER_2 + dt.timedelta(seconds=1), flat_amount=Decimal(1))
 
     work_run(run_id=run.pk, now=DECEMBER_2)
 

@@ -12,13 +12,15 @@ from apps.billable_metrics.models import BillableMetric
 from apps.common.api import JsonAlways
 
 
-class BillableMetricFilter(filters.FilterSet):
+class BillableMetricFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = BillableMetric
         fields = ["code", "event_type", "aggregation"]
 
 
-@extend_schema_view(get=extend_schema(operation_id="list_billable_metrics", summary="List billable metrics"))
+@extend_schema_view(
+    get=extend_schema(operation_id="list_billable_metrics", summary="List billable metrics", tags=["metrics"])
+)
 class BillableMetricList(ListAPIView[BillableMetric]):
     """Billable metrics, the newest first. Needs the `read` scope."""
 
@@ -29,7 +31,9 @@ class BillableMetricList(ListAPIView[BillableMetric]):
     filterset_class = BillableMetricFilter
 
 
-@extend_schema_view(get=extend_schema(operation_id="get_billable_metric", summary="Get a billable metric"))
+@extend_schema_view(
+    get=extend_schema(operation_id="get_billable_metric", summary="Get a billable metric", tags=["metrics"])
+)
 class BillableMetricDetail(RetrieveAPIView[BillableMetric]):
     """One billable metric, by code. Needs the `read` scope."""
 

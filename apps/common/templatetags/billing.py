@@ -39,3 +39,9 @@ def day_number(period: Period, instant: dt.datetime) -> int:
 @register.filter
 def instant(value: dt.datetime, zone: str | None = None) -> str:
     return formatting.format_instant(value, zone)
+
+
+@register.filter
+def last_day(end_date: dt.date | None) -> str:
+    """The last day before an exclusive end, as people write it; “open” when there is no end."""
+    return formatting.format_day(end_date - dt.timedelta(days=1)) if end_date else "Open"

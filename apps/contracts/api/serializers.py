@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.contracts.models import Contract, ContractPhase
+
+Slug = serializers.SlugRelatedField[Any]
 
 
 class ContractPhaseSerializer(serializers.ModelSerializer[ContractPhase]):
@@ -27,7 +30,7 @@ class ContractPhaseSerializer(serializers.ModelSerializer[ContractPhase]):
 
 
 class ContractSerializer(serializers.ModelSerializer[Contract]):
-    customer = serializers.SlugRelatedField("external_id", read_only=True)
+    customer: Slug = serializers.SlugRelatedField("external_id", read_only=True)
     first_date = serializers.DateField(source="start_date", read_only=True)
     last_date = serializers.DateField(read_only=True, allow_null=True)
     phases = ContractPhaseSerializer(many=True, read_only=True)

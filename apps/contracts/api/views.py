@@ -14,7 +14,7 @@ from apps.contracts.models import Contract
 CONTRACTS = Contract.objects.select_related("customer").prefetch_related("phases__plan_version__plan")
 
 
-class ContractFilter(filters.FilterSet):
+class ContractFilter(filters.FilterSet):  # type: ignore[misc]
     customer = filters.CharFilter(field_name="customer__external_id", help_text="External ID of the customer.")
     plan = filters.CharFilter(
         field_name="phases__plan_version__plan__code", distinct=True, help_text="Code of a plan of any phase."
@@ -25,7 +25,7 @@ class ContractFilter(filters.FilterSet):
         fields = ["customer", "status", "currency", "plan"]
 
 
-@extend_schema_view(get=extend_schema(operation_id="list_contracts", summary="List contracts"))
+@extend_schema_view(get=extend_schema(operation_id="list_contracts", summary="List contracts", tags=["contracts"]))
 class ContractList(ListAPIView[Contract]):
     """Contracts, the newest first. Needs the `read` scope."""
 
@@ -36,7 +36,7 @@ class ContractList(ListAPIView[Contract]):
     filterset_class = ContractFilter
 
 
-@extend_schema_view(get=extend_schema(operation_id="get_contract", summary="Get a contract"))
+@extend_schema_view(get=extend_schema(operation_id="get_contract", summary="Get a contract", tags=["contracts"]))
 class ContractDetail(RetrieveAPIView[Contract]):
     """One contract, by ID. Needs the `read` scope."""
 

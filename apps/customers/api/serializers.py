@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from apps.customers.models import Customer
 
+Slug = serializers.SlugRelatedField[Any]
+
 
 class CustomerSerializer(serializers.ModelSerializer[Customer]):
-    billing_entity = serializers.SlugRelatedField("invoice_prefix", read_only=True)
-    parent = serializers.SlugRelatedField("external_id", read_only=True)
-    aliases = serializers.SlugRelatedField("alias", many=True, read_only=True)
+    billing_entity: Slug = serializers.SlugRelatedField("invoice_prefix", read_only=True)
+    parent = serializers.SlugRelatedField("external_id", read_only=True)  # type: ignore[assignment, var-annotated]
+    aliases = serializers.SlugRelatedField("alias", many=True, read_only=True)  # type: ignore[var-annotated]
     country = serializers.CharField(read_only=True)
 
     class Meta:

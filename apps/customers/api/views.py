@@ -14,7 +14,7 @@ from apps.customers.models import Customer
 CUSTOMERS = Customer.objects.select_related("billing_entity", "parent").prefetch_related("aliases")
 
 
-class CustomerFilter(filters.FilterSet):
+class CustomerFilter(filters.FilterSet):  # type: ignore[misc]
     alias = filters.CharFilter(field_name="aliases__alias", help_text="A name that events use for the customer.")
     name = filters.CharFilter(lookup_expr="icontains", help_text="Part of the name.")
     parent = filters.CharFilter(field_name="parent__external_id", help_text="External ID of the parent.")
@@ -25,7 +25,7 @@ class CustomerFilter(filters.FilterSet):
         fields = ["external_id", "alias", "name", "parent", "billing_entity"]
 
 
-@extend_schema_view(get=extend_schema(operation_id="list_customers", summary="List customers"))
+@extend_schema_view(get=extend_schema(operation_id="list_customers", summary="List customers", tags=["customers"]))
 class CustomerList(ListAPIView[Customer]):
     """Customers, the newest first. Needs the `read` scope."""
 
@@ -36,7 +36,7 @@ class CustomerList(ListAPIView[Customer]):
     filterset_class = CustomerFilter
 
 
-@extend_schema_view(get=extend_schema(operation_id="get_customer", summary="Get a customer"))
+@extend_schema_view(get=extend_schema(operation_id="get_customer", summary="Get a customer", tags=["customers"]))
 class CustomerDetail(RetrieveAPIView[Customer]):
     """One customer, by external ID. Needs the `read` scope."""
 

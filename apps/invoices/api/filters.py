@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 from apps.invoices.models import Invoice, InvoiceStatus
 
 
-class InvoiceFilter(django_filters.FilterSet):  # type: ignore[misc]  # the library has no types
+class InvoiceFilter(django_filters.FilterSet):
     """Filters of the invoice list. Days are days in the time zone of each invoice, both ends inclusive."""
 
     status = django_filters.MultipleChoiceFilter(choices=InvoiceStatus.choices)

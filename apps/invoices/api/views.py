@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -13,24 +11,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.models import Scope
-from apps.common.api import JsonAlways, NewestFirstPagination, problem
+from apps.common.api import JsonAlways, problem
 from apps.invoices.api.filters import InvoiceFilter
 from apps.invoices.api.serializers import InvoiceSerializer, InvoiceSummarySerializer
-from apps.invoices.models import Invoice, InvoiceDocument, InvoiceLine
+from apps.invoices.models import Invoice, InvoiceDocument
 from apps.invoices.services.documents import DocumentPending, document_of
 
 
-class LatestPeriodFirst(NewestFirstPagination):
-    ordering = ("-period_end_at", "-id")
-
-
-@extend_schema(summary="List invoices, latest period first", tags=["invoices"])
+@extend_schema(summary="List invoices, newest first", tags=["invoices"])
 class InvoiceList(ListAPIView[Invoice]):
     required_scope = Scope.READ
     queryset = Invoice.objects.select_related("customer")
     serializer_class = InvoiceSummarySerializer
     filterset_class = InvoiceFilter
-    pagination_class = LatestPeriodFirst
 
 
 @extend_schema(summary="Get an invoice with its lines", tags=["invoices"])
@@ -39,11 +32,10 @@ class InvoiceDetail(RetrieveAPIView[Invoice]):
     serializer_class = InvoiceSerializer
 
     def get_queryset(self) -> QuerySet[Invoice]:
-        lines = InvoiceLine.objects.select_related("invoice").order_by("position")
         # The bytes of the PDF are not needed to tell its state.
         documents = InvoiceDocument.objects.defer("content")
         return Invoice.objects.select_related("customer", "billing_entity").prefetch_related(
-            Prefetch("lines", lines), Prefetch("document", documents)
+            "lines", Prefetch("document", documents)
         )
 
 
@@ -53,7 +45,7 @@ class InvoicePdf(GenericAPIView[Invoice]):
     # A request may say that it accepts a PDF only; problems are told as JSON all the same.
     content_negotiation_class = JsonAlways
     pagination_class = None
-    filter_backends: ClassVar[list[Any]] = []
+    filter_backends = []
 
     @extend_schema(
         summary="Get the PDF of an invoice",

@@ -75,7 +75,8 @@ def _draft_of(rated: RatedPeriod) -> Invoice:
         period_end_at=rated.period.end_at,
         stored_before=rated.stored_before,
         rated_at=rated.as_of,
-        subtotal=Money(rated.totals.subtotal, rated.currency),
+        # django-money takes a Money where the plugin sees a DecimalField.
+        subtotal=Money(rated.totals.subtotal, rated.currency),  # type: ignore[misc]
         total=Money(rated.totals.total, rated.currency),
         purchase_order=contract.purchase_order,
     )
@@ -106,7 +107,7 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         per_units=line.price_version.per_units,
         tiers=[_stored_tier(tier) for tier in line.rated.tiers],
         exact_amount=line.rated.exact_amount,
-        amount=Money(line.amount, draft.total.currency),
+        amount=Money(line.amount, draft.total.currency),  # type: ignore[misc]
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from apps.products.models import Plan, PlanVersion, Price, PriceTier, PriceVersion, Product
+
+Slug = serializers.SlugRelatedField[Any]
 
 
 class ProductSerializer(serializers.ModelSerializer[Product]):
@@ -39,8 +43,8 @@ class PriceVersionSerializer(serializers.ModelSerializer[PriceVersion]):
 
 
 class PriceSerializer(serializers.ModelSerializer[Price]):
-    product = serializers.SlugRelatedField("code", read_only=True)
-    metric = serializers.SlugRelatedField("code", read_only=True)
+    product: Slug = serializers.SlugRelatedField("code", read_only=True)
+    metric: Slug = serializers.SlugRelatedField("code", read_only=True)
     versions = PriceVersionSerializer(many=True, read_only=True)
 
     class Meta:

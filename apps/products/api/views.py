@@ -16,13 +16,13 @@ PLANS = Plan.objects.prefetch_related(
 )
 
 
-class ProductFilter(filters.FilterSet):
+class ProductFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = Product
         fields = ["code"]
 
 
-class PlanFilter(filters.FilterSet):
+class PlanFilter(filters.FilterSet):  # type: ignore[misc]
     status = filters.ChoiceFilter(
         field_name="versions__status", choices=PlanStatus.choices, distinct=True, help_text="Of any of its versions."
     )
@@ -32,7 +32,7 @@ class PlanFilter(filters.FilterSet):
         fields = ["code", "status"]
 
 
-@extend_schema_view(get=extend_schema(operation_id="list_products", summary="List products"))
+@extend_schema_view(get=extend_schema(operation_id="list_products", summary="List products", tags=["catalogue"]))
 class ProductList(ListAPIView[Product]):
     """Products, the newest first. Needs the `read` scope."""
 
@@ -43,7 +43,7 @@ class ProductList(ListAPIView[Product]):
     filterset_class = ProductFilter
 
 
-@extend_schema_view(get=extend_schema(operation_id="get_product", summary="Get a product"))
+@extend_schema_view(get=extend_schema(operation_id="get_product", summary="Get a product", tags=["catalogue"]))
 class ProductDetail(RetrieveAPIView[Product]):
     """One product, by code. Needs the `read` scope."""
 
@@ -54,7 +54,7 @@ class ProductDetail(RetrieveAPIView[Product]):
     lookup_field = "code"
 
 
-@extend_schema_view(get=extend_schema(operation_id="list_plans", summary="List plans"))
+@extend_schema_view(get=extend_schema(operation_id="list_plans", summary="List plans", tags=["catalogue"]))
 class PlanList(ListAPIView[Plan]):
     """Plans with all their versions and prices, the newest first. Needs the `read` scope."""
 
@@ -65,7 +65,7 @@ class PlanList(ListAPIView[Plan]):
     filterset_class = PlanFilter
 
 
-@extend_schema_view(get=extend_schema(operation_id="get_plan", summary="Get a plan"))
+@extend_schema_view(get=extend_schema(operation_id="get_plan", summary="Get a plan", tags=["catalogue"]))
 class PlanDetail(RetrieveAPIView[Plan]):
     """One plan with all its versions and prices, by code. Needs the `read` scope."""
 

@@ -23,7 +23,7 @@ class ZonedDateTimeField(serializers.DateTimeField):
 
 class ConflictingEventSerializer(serializers.Serializer[Any]):
     index = serializers.IntegerField(help_text="Place in the batch that was sent.")
-    source = serializers.CharField()  # type: ignore[assignment]  (a field of that name)
+    source = serializers.CharField()  # type: ignore[assignment]
     id = serializers.CharField()
 
 
@@ -43,7 +43,7 @@ class RecordedSerializer(serializers.Serializer[Any]):
     unattributed = serializers.IntegerField(help_text="Accepted, but with no known customer or no metric yet.")
     rejected = serializers.IntegerField(help_text="Faulty events that were left out (handling=lenient).")
     conflicting_events = ConflictingEventSerializer(many=True)
-    errors = EventFaultSerializer(many=True)  # type: ignore[assignment]  (a field of that name)
+    errors = EventFaultSerializer(many=True)  # type: ignore[assignment]
 
 
 class UsageQuerySerializer(serializers.Serializer[Any]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.utils import timezone
@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.models import Scope
+from apps.access.selectors import LiveKey
 from apps.billable_metrics.selectors import summed_properties_by_event_type
 from apps.common.api import JsonAlways, problem
 from apps.common.errors import BillingError
@@ -79,6 +80,7 @@ class RecordEvents(APIView):
     @extend_schema(
         operation_id="record_events",
         summary="Send usage events",
+        tags=["usage"],
         description=(
             "CloudEvents 1.0: one event (`application/cloudevents+json`), a batch of up to 10,000 "
             "(`application/cloudevents-batch+json`), an object or array as plain `application/json` "
@@ -130,7 +132,8 @@ class RecordEvents(APIView):
         checked = cloudevents.check_events(sent, _rules(now, requires_specversion))
         if not is_lenient:
             checked.require_all()
-        recorded = services.record_events(events=checked.events, api_key_id=request.auth.id)
+        key = cast(LiveKey, request.auth)
+        recorded = services.record_events(events=checked.events, api_key_id=key.id)
         if is_lenient or preferences.get("return") == "representation":
             return _counted(recorded, Response(_representation(checked, recorded)))
         return _counted(recorded, Response(status=status.HTTP_204_NO_CONTENT))
@@ -145,6 +148,7 @@ class CustomerUsage(APIView):
     @extend_schema(
         operation_id="get_customer_usage",
         summary="Measure a customer's usage",
+        tags=["usage"],
         description="The quantity of one metric over events in `[start, end)`. Needs the `read` scope.",
         parameters=[UsageQuerySerializer],
         responses={200: MeasuredUsageSerializer, 400: problem("A parameter is wrong."), 404: problem("No customer.")},

@@ -1,0 +1,61 @@
+"""Stored values as staff read them: labels, names, money, days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from djmoney.models.fields import MoneyField
+from djmoney.money import Money
+
+from apps.common.formatting import format_day, format_instant, format_money
+from apps.pricing.formatting import format_quantity
+
+# Ends are stored as the first day outside; people name the last day inside.
+EXCLUSIVE_ENDS = frozenset({"end_date"})
+LONGEST_TEXT = 160
+
+
+def field_label(field: Any) -> str:
+    if field.name in EXCLUSIVE_ENDS:
+        return "Last day"
+    label = str(field.verbose_name)
+    return label[:1].upper() + label[1:]
+
+
+def value_in_words(
+    field: Any, value: Any, names: Mapping[tuple[type[models.Model], Any], str], event: Any = None
+) -> str:
+    """A stored value for readers; an empty string for no value."""
+    if value is None or value == "":
+        return ""
+    if field.many_to_one:
+        return names.get((field.related_model, value), f"{field.related_model._meta.verbose_name} {value} (gone)")
+    if isinstance(value, Money):
+        return format_money(value)
+    if isinstance(field, MoneyField) and isinstance(value, Decimal):
+        return format_money(value, getattr(event, field.currency_field_name))
+    return _plain_value(field, value)
+
+
+def _plain_value(field: Any, value: Any) -> str:
+    if field.choices:
+        return str(dict(field.flatchoices).get(value, value))
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(value, dt.datetime):
+        return format_instant(value)
+    if isinstance(value, dt.date):
+        return format_day(value - dt.timedelta(days=1) if field.name in EXCLUSIVE_ENDS else value)
+    if isinstance(value, Decimal):
+        return format_quantity(value)
+    if isinstance(value, list):
+        labels = dict(getattr(getattr(field, "base_field", None), "flatchoices", None) or {})
+        return ", ".join(str(labels.get(item, item)) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items() if item not in (None, ""))
+    text = str(value)
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.pricing.charge_models.base import ChargeModel, Tier
+from apps.pricing.charge_models.flat import Flat
+from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charge_models.per_unit import PerUnit
+from apps.pricing.charges import Charge, RatedCharge, rate_charge, take_allowance
+from apps.pricing.money import exact_arithmetic, round_money
+from apps.pricing.periods import ShareOfDays
+from tests.pricing.strategies import (
+    currencies,
+    decimals,
+    exact_amounts,
+    graduated_prices,
+    per_units,
+    quantities,
+    unit_amounts,
+)
+
+CALLS = PerUnit(unit_amount=Decimal("0.10"), per_units=Decimal(1000))
+
+models: st.SearchStrategy[ChargeModel] = st.one_of(
+    st.builds(Flat, exact_amounts), st.builds(PerUnit, unit_amounts, per_units), graduated_prices
+)
+charges = st.builds(Charge, model=models, included_units=st.one_of(st.just(Decimal(0)), quantities))
+any_quantities = decimals("-100000000", "100000000", 6)
+
+
+def test_a_rated_charge_tells_each_figure_on_the_way() -> None:
+    assert rate_charge(Charge(CALLS, included_units=Decimal(100_000)), Decimal(150_001), "USD") == RatedCharge(
+        quantity=Decimal(150_001),
+        included_used=Decimal(100_000),
+        billable_quantity=Decimal(50_001),
+        exact_amount=Decimal("5.0001"),
+        amount=Decimal("5.00"),
+        currency="USD",
+        tiers=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "included_used", "billable_quantity"),
+    [
+        ("0", "0", "0"),
+        ("99.5", "99.5", "0"),
+        ("100", "100", "0"),
+        ("100.000001", "100", "0.000001"),
+        ("250", "100", "150"),
+        # Corrections outweigh usage: the allowance neither shrinks nor grows.
+        ("-20", "0", "-20"),
+    ],
+)
+def test_an_allowance_comes_off_the_quantity(quantity: str, included_used: str, billable_quantity: str) -> None:
+    taken = take_allowance(Decimal(quantity), Decimal(100))
+
+    assert taken == (Decimal(included_used), Decimal(billable_quantity))
+
+
+def test_included_units_do_not_fill_the_first_tier() -> None:
+    tiers = (Tier(Decimal(1000), Decimal("0.02")), Tier(None, Decimal("0.01")))
+
+    rated = rate_charge(Charge(Graduated(tiers), included_units=Decimal(500)), Decimal(1800), "USD")
+
+    # 1,300 billable units: 1,000 × 0.02 + 300 × 0.01.
+    assert rated.amount == Decimal("23.00")
+    assert [charge.quantity for charge in rated.tiers] == [Decimal(1000), Decimal(300)]
+
+
+def test_tiers_are_added_before_the_line_is_rounded() -> None:
+    tiers = (Tier(Decimal(1), Decimal("0.004")), Tier(Decimal(2), Decimal("0.004")), Tier(None, Decimal("0.004")))
+
+    rated = rate_charge(Charge(Graduated(tiers)), Decimal(3), "USD")
+
+    assert (rated.exact_amount, rated.amount) == (Decimal("0.012"), Decimal("0.01"))
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("USD", "12.35"), ("JPY", "12"), ("KWD", "12.346")])
+def test_a_line_is_rounded_to_its_currency(currency: str, amount: str) -> None:
+    rated = rate_charge(Charge(PerUnit(Decimal("12.3456"))), Decimal(1), currency)
+
+    assert str(rated.amount) == amount
+
+
+def test_the_allowance_and_the_model_are_prorated_together() -> None:
+    tiers = (Tier(Decimal(1000), Decimal("0.02"), Decimal(6)), Tier(None, Decimal("0.01")))
+
+    prorated = Charge(Graduated(tiers), included_units=Decimal(100_000)).prorate(ShareOfDays(10, 30))
+
+    with exact_arithmetic():
+        assert prorated.included_units == Decimal(100_000) * 10 / 30
+        assert prorated.model == Graduated(
+            (Tier(Decimal(1000) * 10 / 30, Decimal("0.02"), Decimal(2)), Tier(None, Decimal("0.01")))
+        )
+
+
+def test_a_prorated_allowance_without_end_still_rounds_like_the_true_amount() -> None:
+    # 100 × 10 ÷ 30 units are free of 41 + 2 ÷ 3 …: with 0.015 for each third, the true amount ends in half a cent.
+    charge = Charge(PerUnit(Decimal("0.015")), included_units=Decimal(100)).prorate(ShareOfDays(10, 30))
+
+    rated = rate_charge(charge, Decimal(35), "USD")
+
+    # (35 - 33.333…) × 0.015 = 0.025.
+    assert rated.exact_amount == Decimal("0.025")
+    assert rated.amount == Decimal("0.03")
+
+
+def test_a_negative_allowance_is_refused() -> None:
+    with pytest.raises(ValueError, match="zero units or more"):
+        Charge(CALLS, included_units=Decimal(-1))
+
+
+@pytest.mark.parametrize("quantity", [150_001.0, 150_001, "150001"])
+def test_only_a_decimal_quantity_is_rated(quantity: object) -> None:
+    with pytest.raises(TypeError, match="Decimals"):
+        rate_charge(Charge(CALLS), quantity, "USD")  # type: ignore[arg-type]
+
+
+def test_a_quantity_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        rate_charge(Charge(CALLS), Decimal("NaN"), "USD")
+
+
+@given(charges, any_quantities, currencies)
+def test_every_unit_is_either_included_or_charged(charge: Charge, quantity: Decimal, currency: str) -> None:
+    rated = rate_charge(charge, quantity, currency)
+
+    with exact_arithmetic():
+        assert rated.included_used + rated.billable_quantity == quantity
+    assert 0 <= rated.included_used <= charge.included_units
+    assert rated.billable_quantity <= 0 or rated.included_used == charge.included_units
+
+
+@given(charges, any_quantities, currencies)
+def test_the_amount_is_the_exact_amount_rounded_once(charge: Charge, quantity: Decimal, currency: str) -> None:
+    rated = rate_charge(charge, quantity, currency)
+
+    assert rated.amount == round_money(rated.exact_amount, currency)
+    assert rated.exact_amount == charge.model.rate(rated.billable_quantity).amount
+
+
+@given(models, quantities, quantities, currencies)
+def test_an_allowance_is_worth_the_units_it_covers(
+    model: ChargeModel, included: Decimal, quantity: Decimal, currency: str
+) -> None:
+    with exact_arithmetic():
+        with_allowance = rate_charge(Charge(model, included), included + quantity, currency)
+
+    assert with_allowance.amount == rate_charge(Charge(model), quantity, currency).amount
+
+
+@given(models, quantities, quantities, quantities)
+def test_a_larger_allowance_never_costs_more(
+    model: ChargeModel, one: Decimal, other: Decimal, quantity: Decimal
+) -> None:
+    smaller, larger = sorted([one, other])
+
+    assert (
+        rate_charge(Charge(model, larger), quantity, "USD").amount
+        <= rate_charge(Charge(model, smaller), quantity, "USD").amount
+    )
