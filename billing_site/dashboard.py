@@ -98,7 +98,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 def drafts_to_review() -> Figure:
     by_currency = list(
-        Invoice.objects.drafts().order_by().values_list("currency").annotate(Count("pk"), Sum("total")).order_by("currency")
+        Invoice.objects.drafts()
+        .order_by()
+        .values_list("currency")
+        .annotate(Count("pk"), Sum("total"))
+        .order_by("currency")
     )
     number = sum(count for _, count, _ in by_currency)
     return Figure(
@@ -112,7 +116,9 @@ def drafts_to_review() -> Figure:
 def last_close_run() -> Figure:
     run = CloseRun.objects.order_by("-started_at", "-id").first()
     if run is None:
-        return Figure("Last close run", "None yet", ("Periods close once they end.",), _url("admin:closing_closerun_changelist"))
+        return Figure(
+            "Last close run", "None yet", ("Periods close once they end.",), _url("admin:closing_closerun_changelist")
+        )
     progress = run_progress(run)
     if run.finished_at is None:
         notes = (f"Running, {progress.percent}% done",)
@@ -176,9 +182,7 @@ def billed_by_month(now: dt.datetime) -> list[tuple[str, list[MonthBar]]]:
     """For each currency, what was invoiced in this month and the months before, by invoice date."""
     months = _last_months(now.date(), MONTHS_SHOWN)
     sums = (
-        Invoice.objects.filter(
-            status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID], invoice_date__gte=months[0]
-        )
+        Invoice.objects.filter(status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID], invoice_date__gte=months[0])
         .order_by()
         .annotate(month=TruncMonth("invoice_date"))
         .values_list("currency", "month")
@@ -241,7 +245,10 @@ def getting_started() -> list[Step]:
             _any(BillableMetric.objects.all()),
         ),
         Step(
-            "Name what you sell", "A product groups the lines of an invoice.", _url("admin:products_product_add"), _any(Product.objects.all())
+            "Name what you sell",
+            "A product groups the lines of an invoice.",
+            _url("admin:products_product_add"),
+            _any(Product.objects.all()),
         ),
         Step(
             "Build and publish a plan",
@@ -249,15 +256,30 @@ def getting_started() -> list[Step]:
             _url("admin:products_plan_changelist"),
             _any(PlanVersion.objects.exclude(status=PlanStatus.DRAFT)),
         ),
-        Step("Add a customer", "With the ID that your usage events carry.", _url("admin:customers_customer_add"), _any(Customer.objects.all())),
+        Step(
+            "Add a customer",
+            "With the ID that your usage events carry.",
+            _url("admin:customers_customer_add"),
+            _any(Customer.objects.all()),
+        ),
         Step(
             "Activate a contract",
             "It puts the customer on the plan and begins billing.",
             _url("admin:contracts_contract_add"),
             _any(Contract.objects.exclude(status="draft")),
         ),
-        Step("Make an API key", "Your programs send usage with it.", _url("admin:access_apikey_add"), _any(ApiKey.objects.live())),
-        Step("Send the first event", "One HTTP call; the API reference shows how.", _url("api-docs"), _any(UsageEvent.objects.all())),
+        Step(
+            "Make an API key",
+            "Your programs send usage with it.",
+            _url("admin:access_apikey_add"),
+            _any(ApiKey.objects.live()),
+        ),
+        Step(
+            "Send the first event",
+            "One HTTP call; the API reference shows how.",
+            _url("api-docs"),
+            _any(UsageEvent.objects.all()),
+        ),
     ]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from django.conf import settings
+
 from apps.access.selectors import live_key
 from apps.access.services import create_api_key
-from django.conf import settings
 
 
 def kept_api_key(name: str, *, scopes: Sequence[str], now: dt.datetime) -> str:

@@ -145,6 +145,7 @@ DATETIME_FORMAT = "j M Y, H:i"
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Static files are served from the installed packages, so that no collect step stands before the first start.
 WHITENOISE_USE_FINDERS = True

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import count
 
 from apps.billable_metrics.models import BillableMetric
 from apps.contracts.models import Contract
@@ -15,10 +16,12 @@ from apps.pricing.charge_models.base import Tier
 from apps.products.models import ChargeModelName, PlanVersion
 from apps.products.services import add_price, create_plan, publish_plan_version
 from apps.products.terms import PriceTerms
+from apps.usage.services import EventInput, record_events
 from tests.conftest import utc
 from tests.factories import BillingEntityFactory, CustomerFactory, ProductFactory
 
 SET_UP_AT = utc(2023, 10, 1)
+_event_numbers = count(1)
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,12 @@ def per_unit(metric: BillableMetric, amount: str, *, per: int = 1, included: str
     return PlannedPrice(name or metric.name, terms, metric)
 
 
-def graduated(metric: BillableMetric, *tiers: tuple[str | None, str], per: int = 1, name: str = "") -> PlannedPrice:
+def graduated(
+    metric: BillableMetric, *tiers: tuple[str | None, str], per: int = 1, included: str = "0", name: str = ""
+) -> PlannedPrice:
     terms = PriceTerms(
         per_units=Decimal(per),
+        included_units=Decimal(included),
         tiers=tuple(Tier(None if up_to is None else Decimal(up_to), Decimal(amount)) for up_to, amount in tiers),
     )
     return PlannedPrice(name or metric.name, terms, metric, ChargeModelName.GRADUATED)
@@ -91,3 +97,20 @@ def active_contracts(plan_version: PlanVersion, number: int) -> Sequence[Contrac
     """Many contracts with one billing entity, one customer each."""
     seller: BillingEntity = BillingEntityFactory()
     return [active_contract(plan_version, customer=CustomerFactory(billing_entity=seller)) for _ in range(number)]
+
+
+def record_usage(subject: Customer | str, metric: BillableMetric, *used: tuple[dt.datetime, str | int]) -> None:
+    """Store one event for each instant and quantity, as the systems of a customer would send them."""
+    name = subject if isinstance(subject, str) else subject.external_id
+    events = [
+        EventInput(
+            source="gateway",
+            event_id=f"event-{next(_event_numbers)}",
+            type=metric.event_type,
+            subject=name,
+            occurred_at=occurred_at,
+            data={metric.value_property: Decimal(quantity)} if metric.value_property else {},
+        )
+        for occurred_at, quantity in used
+    ]
+    record_events(events=events, api_key_id=None)

@@ -24,7 +24,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from apps.access.models import ApiKey, Scope
 from apps.access.services import create_api_key, revoke_api_key, rotate_api_key
-from apps.common.admin import BillingAdmin, acting_user, dialog_done, refusals_as_messages
+from apps.common.admin import BillingAdmin, acting_user, badge, dialog_done, refusals_as_messages
 from apps.common.formatting import format_instant
 from apps.common.history import acting
 
@@ -134,6 +134,7 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
             {
                 **self.admin_site.each_context(request),
                 "title": "Your new API key",
+                "page_title": "Your new API key",
                 "opts": self.opts,
                 "key": key,
                 "key_url": reverse("admin:access_apikey_change", args=[key.pk]),
@@ -154,7 +155,9 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
 
     @display(description="May")
     def scopes_shown(self, key: ApiKey) -> str:
-        return "; ".join(Scope(scope).label.lower() if at else Scope(scope).label for at, scope in enumerate(key.scopes))
+        return "; ".join(
+            Scope(scope).label.lower() if at else Scope(scope).label for at, scope in enumerate(key.scopes)
+        )
 
     @display(description="Made", ordering="created_at")
     def created_shown(self, key: ApiKey) -> str:
@@ -169,9 +172,9 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
     def revoked_shown(self, key: ApiKey) -> str:
         return format_instant(key.revoked_at) if key.revoked_at else "–"
 
-    @display(description="Status", ordering="revoked_at", label={"live": "success", "revoked": "danger"})
-    def state_shown(self, key: ApiKey) -> tuple[str, str]:
-        return ("live", "Live") if key.revoked_at is None else ("revoked", "Revoked")
+    @display(description="Status", ordering="revoked_at")
+    def state_shown(self, key: ApiKey) -> SafeString:
+        return badge("Live", "success") if key.revoked_at is None else badge("Revoked", "danger")
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +191,8 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
         context = {
             **self.admin_site.each_context(request),
             "title": "Rotate this key?",
+            "original": key,
+            "page_title": "Rotate",
             "opts": self.opts,
             "key": key,
             "key_url": reverse("admin:access_apikey_change", args=[key.pk]),
@@ -201,7 +206,8 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
         variant=ActionVariant.DANGER,
         dialog={
             "title": "Revoke this key?",
-            "description": "Every program that uses it is refused within half a minute. A revoked key cannot be brought back.",
+            "description": "Every program that uses it is refused within half a minute. A revoked key cannot be "
+            "brought back.",
             "form_class": None,
             "form_submit_text": "Revoke",
         },
@@ -228,7 +234,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     list_display = ["username", "full_name_shown", "email", "groups_shown", "last_login_shown", "is_active"]
     list_filter = ["is_active", "is_superuser", "groups"]
     list_filter_submit = True
-    empty_state = None
+    search_help_text = "Username, name or email"
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")

@@ -92,6 +92,7 @@ def history_page(request: HttpRequest, page: BillingAdmin[Any], shown: models.Mo
     context = {
         **page.admin_site.each_context(request),
         "title": f"History of {shown}",
+        "page_title": "History",
         "opts": opts,
         "object": shown,
         "object_url": reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[shown.pk]),

@@ -17,13 +17,14 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
 
 from apps.audit.wording import field_label, value_in_words
 from apps.common.admin import HistoryScope
 
 CREATED, CHANGED, DELETED = "created", "changed", "deleted"
 _LABELS = {"insert": CREATED, "update": CHANGED, "delete": DELETED}
+FIELDS_AT_ONCE = 5
 # Set by the system alongside a change; they say nothing that the change itself does not.
 _UNREMARKABLE_FIELDS = frozenset({"id", "created_at"})
 
@@ -74,6 +75,15 @@ class Change:
     reason: str
     source: str
     cursor: Cursor
+
+    @property
+    def first_fields(self) -> tuple[FieldChange, ...]:
+        """As many fields as a row of the log shows at once."""
+        return self.fields[:FIELDS_AT_ONCE]
+
+    @property
+    def further_fields(self) -> tuple[FieldChange, ...]:
+        return self.fields[FIELDS_AT_ONCE:]
 
     @property
     def actor_name(self) -> str:
@@ -168,7 +178,9 @@ def _by_user(events: QuerySet[Any], user_id: int | None) -> QuerySet[Any]:
     if user_id is None:
         return events
     if user_id == 0:
-        return events.filter(Q(pgh_context=None) | Q(pgh_context__metadata__user=None) | ~Q(pgh_context__metadata__has_key="user"))
+        return events.filter(
+            Q(pgh_context=None) | Q(pgh_context__metadata__user=None) | ~Q(pgh_context__metadata__has_key="user")
+        )
     return events.filter(pgh_context__metadata__user=user_id)
 
 
@@ -211,9 +223,7 @@ def _events_with_previous(table: str, ids: list[int]) -> dict[int, tuple[Any, An
         .order_by("-pgh_id")
         .values("pgh_id")[:1]
     )
-    shown = list(
-        events.filter(pgh_id__in=ids).select_related("pgh_context").annotate(previous_id=Subquery(previous))
-    )
+    shown = list(events.filter(pgh_id__in=ids).select_related("pgh_context").annotate(previous_id=Subquery(previous)))
     earlier = events.in_bulk([event.previous_id for event in shown if event.previous_id is not None])
     return {event.pgh_id: (event, earlier.get(event.previous_id)) for event in shown}
 
@@ -261,7 +271,7 @@ def _field_changes(
         elif action == DELETED:
             yield FieldChange(field_label(field), words[1], "")
         else:
-            yield FieldChange(field_label(field), words[0] or "empty", words[1] or "empty")
+            yield FieldChange(field_label(field), words[0], words[1] or "empty")
 
 
 def _tracked_fields(event: Any) -> list[Any]:
@@ -285,9 +295,7 @@ def _related_names(
                 for source in (event, previous):
                     if source is not None and (value := getattr(source, field.attname)) is not None:
                         wanted[field.related_model].add(value)
-    return {
-        (model, row.pk): str(row) for model, keys in wanted.items() for row in _rows(model, keys).values()
-    }
+    return {(model, row.pk): str(row) for model, keys in wanted.items() for row in _rows(model, keys).values()}
 
 
 def _objects(table: str, events: Iterable[Any]) -> dict[int, models.Model]:

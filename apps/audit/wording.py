@@ -17,6 +17,7 @@ from apps.pricing.formatting import format_quantity
 # Ends are stored as the first day outside; people name the last day inside.
 EXCLUSIVE_ENDS = frozenset({"end_date"})
 LONGEST_TEXT = 160
+ADDRESS_ORDER = ("name", "line1", "line2", "postal_code", "city", "region", "country", "tax_id", "email")
 
 
 def field_label(field: Any) -> str:
@@ -55,7 +56,11 @@ def _plain_value(field: Any, value: Any) -> str:
     if isinstance(value, list):
         labels = dict(getattr(getattr(field, "base_field", None), "flatchoices", None) or {})
         return ", ".join(str(labels.get(item, item)) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {item}" for key, item in value.items() if item not in (None, ""))
-    text = str(value)
+    text = _address_in_words(value) if isinstance(value, dict) else str(value)
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
+def _address_in_words(stored: Mapping[str, Any]) -> str:
+    """A copied party: its parts in the order of an address, which JSON does not keep."""
+    ordered = sorted(stored, key=lambda key: ADDRESS_ORDER.index(key) if key in ADDRESS_ORDER else len(ADDRESS_ORDER))
+    return ", ".join(str(stored[key]) for key in ordered if stored[key] not in (None, ""))

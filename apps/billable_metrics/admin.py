@@ -50,8 +50,8 @@ class BillableMetricAdmin(BillingAdmin[BillableMetric]):
             None,
             {
                 "fields": ["name", "code", "description"],
-                "description": "A metric turns usage events into a quantity that a price can charge. It also measures the "
-                "events that came before it was made.",
+                "description": "A metric turns usage events into a quantity that a price can charge. It also measures "
+                "the events that came before it was made.",
             },
         ),
         ("What is measured", {"fields": ["event_type", "aggregation", "value_property"]}),

@@ -110,7 +110,9 @@ class CloseRunAdmin(ReadOnlyMixin, BillingAdmin[CloseRun]):
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self.has_start_permission(request) and (
             object_id is None
-            or CloseItem.objects.filter(run_id=int(object_id), run__state=RunState.FINISHED, state=ItemState.FAILED).exists()
+            or CloseItem.objects.filter(
+                run_id=int(object_id), run__state=RunState.FINISHED, state=ItemState.FAILED
+            ).exists()
         )
 
     # --- Displays ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery
 
 from apps.closing.models import CloseItem, CloseRun, ItemState, RunState
 from apps.closing.selectors import claimable_items
@@ -22,6 +22,7 @@ from apps.common.history import acting
 from apps.common.jobs import enqueue_after_commit
 from apps.contracts.models import Contract
 from apps.contracts.services import close_open_periods
+from apps.invoices.models import Invoice
 from apps.invoices.services.drafts import write_drafts
 from apps.pricing.periods import Period
 from apps.rating.services import UNEXPECTED_ERROR, rate_periods
@@ -127,9 +128,7 @@ def close_chunk(*, run_id: int, now: dt.datetime, chunk_size: int = CHUNK_SIZE) 
         return 0
     with acting(run.started_by, close_run=run.pk):
         _settle(run, items, now)
-    CloseItem.objects.bulk_update(
-        items, ["state", "invoice", "period_end_at", "error_code", "error_detail", "finished_at"]
-    )
+    _record(items)
     return len(items)
 
 
@@ -176,7 +175,9 @@ def _settle(run: CloseRun, items: Sequence[CloseItem], now: dt.datetime) -> None
                 detail="The contract was changed and no longer covers this period.",
             )
         else:
-            item.period_end_at = period.end_at
+            if period.end_at != item.period_end_at:
+                item.period_end_at = period.end_at
+                item.save(update_fields=["period_end_at"])
             requests.append(PeriodToRate(item.contract, period))
     rated: list[RatedPeriod] = []
     for result in _rate_all(run, requests):
@@ -230,6 +231,20 @@ def _write_alone(rated: RatedPeriod, by_contract: dict[int, CloseItem]) -> None:
     except DatabaseError as error:
         logger.exception("closing %s failed", item)
         _fail(item, code=UNEXPECTED_ERROR, detail=f"The draft could not be written: {error}")
+
+
+def _record(items: Sequence[CloseItem]) -> None:
+    """Store the outcomes: the many that went well by one statement for each outcome, the failed one by one."""
+    drafts = Invoice.objects.live().filter(contract=OuterRef("contract"), period_start_at=OuterRef("period_start_at"))
+    for state in (ItemState.INVOICED, ItemState.NOTHING_TO_BILL):
+        settled = [item for item in items if item.state == state]
+        if settled:
+            CloseItem.objects.filter(pk__in=[item.pk for item in settled]).update(
+                state=state, invoice_id=Subquery(drafts.values("pk")), finished_at=settled[0].finished_at
+            )
+    for item in items:
+        if item.state == ItemState.FAILED:
+            item.save()
 
 
 def _fail(item: CloseItem, *, code: str, detail: str) -> None:

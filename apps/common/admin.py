@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import messages
@@ -15,6 +16,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -46,14 +48,30 @@ def refusals_as_messages(request: HttpRequest) -> Iterator[None]:
 
 def dialog_done(request: HttpRequest, url: str) -> HttpResponse:
     """Leave a confirmation dialog for a page. Dialogs are sent by htmx, which follows a header of its own."""
-    if request.headers.get("HX-Request"):
-        return HttpResponse(headers={"HX-Redirect": url})
-    return HttpResponseRedirect(url)
+    if not request.headers.get("HX-Request"):
+        return HttpResponseRedirect(url)
+    shown = urlsplit(request.headers.get("HX-Current-URL", ""))
+    target = urlsplit(url)
+    # To the browser the same address with another #part is the same page, and it would not load it again.
+    if (shown.path, shown.query) == (target.path, target.query):
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return HttpResponse(headers={"HX-Redirect": url})
+
+
+def show_dialog_again(request: HttpRequest, form: forms.Form, dialog: Mapping[str, Any]) -> HttpResponse:
+    """Answer a dialog with the dialog itself, its form now showing what a service refused."""
+    context = {"dialog": dialog, "form": form, "form_submit_text": dialog["form_submit_text"]}
+    return render(request, "unfold/helpers/dialog.html", context)
 
 
 def number_cell(text: str) -> SafeString:
     """A figure in a list: right-aligned, with digits of one width."""
     return format_html('<span class="ch-number">{}</span>', text)
+
+
+def badge(text: str, colour: str = "default") -> SafeString:
+    """A status as a coloured label: ``warning``, ``success``, ``info``, ``danger`` or ``default``."""
+    return format_html('<span class="ch-badge ch-badge-{}">{}</span>', colour, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,7 @@ class BillingAdmin(ModelAdmin, Generic[M]):  # type: ignore[misc]
     warn_unsaved_form = True
     list_filter_submit = True
     show_full_result_count = False
+    empty_value_display = "–"
     list_per_page = 50
     change_form_outer_after_template = "admin/panels.html"
     empty_state: ClassVar[tuple[str, str, str | None, str | None] | None] = None

@@ -6,29 +6,34 @@ import datetime as dt
 import zoneinfo
 from decimal import Decimal
 
-from babel.numbers import format_currency
+from babel.numbers import format_currency, get_currency_symbol
 from django.utils import timezone
 from djmoney.money import Money
 
 from apps.pricing.money import minor_units
 
+LOCALE = "en_US"
+
 
 def format_money(amount: Money | Decimal, currency: str | None = None) -> str:
-    """An amount with its currency sign, such as ``$1,234.50``. More decimals are shown when there are more."""
+    """An amount with its currency sign, such as ``$1,234.50``. More decimals are shown when there are more.
+
+    A currency without a sign of its own is printed by its code, which stands apart: ``KWD 12.500``.
+    """
     if isinstance(amount, Money):
         amount, currency = amount.amount, amount.currency.code
     if currency is None:
         raise TypeError("a bare Decimal needs its currency")
     digits = max(minor_units(currency), -int(amount.normalize().as_tuple().exponent))
-    return str(
-        format_currency(
-            amount,
-            currency,
-            format=f"¤#,##0.{'0' * digits};-¤#,##0.{'0' * digits}" if digits else "¤#,##0;-¤#,##0",
-            locale="en_US",
-            currency_digits=False,
-            decimal_quantization=False,
-        )
+    sign = "¤\N{NO-BREAK SPACE}" if get_currency_symbol(currency, LOCALE) == currency else "¤"
+    number = f"{sign}#,##0.{'0' * digits}" if digits else f"{sign}#,##0"
+    return format_currency(
+        amount,
+        currency,
+        format=f"{number};-{number}",
+        locale=LOCALE,
+        currency_digits=False,
+        decimal_quantization=False,
     )
 
 

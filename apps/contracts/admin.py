@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,6 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
@@ -24,10 +26,13 @@ from apps.common.admin import (
     Panel,
     acting_user,
     add_refusal,
+    badge,
     dialog_done,
     refusals_as_messages,
     register_panel,
+    show_dialog_again,
 )
+from apps.common.errors import BillingError
 from apps.common.formatting import format_day, format_days
 from apps.contracts.forms import ONE_DAY, ContractForm, EndContractForm
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
@@ -36,6 +41,14 @@ from apps.customers.models import Customer
 from apps.pricing.periods import local_date
 
 STATUS_COLOURS = {ContractStatus.DRAFT: "warning", ContractStatus.ACTIVE: "success", ContractStatus.ENDED: "default"}
+
+
+END_DIALOG: ActionDialog = {
+    "title": "End this contract",
+    "description": "Usage up to the last day is still billed. Periods that are closed stay as they are.",
+    "form_class": EndContractForm,
+    "form_submit_text": "End the contract",
+}
 
 
 class ActivateForm(BaseDialogForm):
@@ -54,7 +67,6 @@ class ActivateForm(BaseDialogForm):
 
 @admin.register(Contract)
 class ContractAdmin(BillingAdmin[Contract]):
-    form = ContractForm
     list_display = ["name", "customer", "plan_shown", "term_shown", "billed_through_shown", "status_shown"]
     list_filter = [
         ("status", ChoicesDropdownFilter),
@@ -122,7 +134,9 @@ class ContractAdmin(BillingAdmin[Contract]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Contract]:
         contracts: QuerySet[Contract] = super().get_queryset(request)
         phases = ContractPhase.objects.select_related("plan_version__plan").order_by("start_date")
-        return contracts.select_related("customer__billing_entity").prefetch_related(Prefetch("phases", queryset=phases))
+        return contracts.select_related("customer__billing_entity").prefetch_related(
+            Prefetch("phases", queryset=phases)
+        )
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
         return ["customer", "plan_version"]
@@ -131,21 +145,17 @@ class ContractAdmin(BillingAdmin[Contract]):
         return self.form_fieldsets if self._is_editable(request, obj) else self.shown_fieldsets
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        if self._is_editable(request, obj):
-            offered = self.formfield_for_dbfield(ContractPhase._meta.get_field("plan_version"), request)
-            declared = ContractForm.base_fields["plan_version"]
-            offered.label, offered.help_text = declared.label, declared.help_text
-            form.base_fields["plan_version"] = offered
-            if obj is None:
-                form.base_fields["timezone"].choices = [
-                    ("", ""),
-                    *form.base_fields["timezone"].choices,
-                ]
-                form.base_fields["timezone"].initial = ""
-                form.base_fields["timezone"].help_text = (
-                    "Days and periods begin at midnight here. Empty: the customer's time zone."
-                )
+        if not self._is_editable(request, obj):
+            return super().get_form(request, obj, change=change, form=forms.ModelForm, **kwargs)
+        form = super().get_form(request, obj, change=change, form=ContractForm, **kwargs)
+        offered = self.formfield_for_dbfield(ContractPhase._meta.get_field("plan_version"), request)
+        declared = ContractForm.base_fields["plan_version"]
+        offered.label, offered.help_text = declared.label, declared.help_text
+        form.base_fields["plan_version"] = offered
+        if obj is None:
+            zone = form.base_fields["timezone"]
+            zone.choices, zone.initial = [("", ""), *zone.choices], ""
+            zone.help_text = "Days and periods begin at midnight here. Empty: the customer's time zone."
         return form
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -213,9 +223,9 @@ class ContractAdmin(BillingAdmin[Contract]):
 
     # --- Displays ----------------------------------------------------------------------------------------------------
 
-    @display(description="Status", ordering="status", label=STATUS_COLOURS)
-    def status_shown(self, contract: Contract) -> tuple[str, str]:
-        return contract.status, contract.get_status_display()
+    @display(description="Status", ordering="status")
+    def status_shown(self, contract: Contract) -> SafeString:
+        return badge(contract.get_status_display(), STATUS_COLOURS[ContractStatus(contract.status)])
 
     @display(description="Customer", ordering="customer__name")
     def customer_shown(self, contract: Contract) -> SafeString:
@@ -279,28 +289,28 @@ class ContractAdmin(BillingAdmin[Contract]):
     )
     def activate(self, request: HttpRequest, form: ActivateForm, object_id: str) -> HttpResponse:
         with refusals_as_messages(request):
-            contract = activate_contract(
-                contract_id=int(object_id), now=timezone.now(), actor=acting_user(request)
+            contract = activate_contract(contract_id=int(object_id), now=timezone.now(), actor=acting_user(request))
+            messages.success(
+                request, f"{contract} is active. Its usage is billed from {format_day(contract.start_date)} on."
             )
-            messages.success(request, f"{contract} is active. Its usage is billed from {format_day(contract.start_date)} on.")
         return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
 
     @action(
         description="End",
         permissions=["end"],
         icon="event_busy",
-        dialog={
-            "title": "End this contract",
-            "description": "Usage up to the last day is still billed. Periods that are closed stay as they are.",
-            "form_class": EndContractForm,
-            "form_submit_text": "End the contract",
-        },
+        dialog=END_DIALOG,
     )
     def end(self, request: HttpRequest, form: EndContractForm, object_id: str) -> HttpResponse:
         last_date: dt.date = form.cleaned_data["last_date"]
-        with refusals_as_messages(request):
-            contract = end_contract(contract_id=int(object_id), end_date=last_date + ONE_DAY, actor=acting_user(request))
-            messages.success(request, f"{contract} ends on {format_day(last_date)}.")
+        try:
+            contract = end_contract(
+                contract_id=int(object_id), end_date=last_date + ONE_DAY, actor=acting_user(request)
+            )
+        except BillingError as refusal:
+            add_refusal(form, refusal, self.refusal_fields)
+            return show_dialog_again(request, form, END_DIALOG)
+        messages.success(request, f"{contract} ends on {format_day(last_date)}.")
         return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from apps.common.days import check_day
 from apps.common.errors import BillingError, InvalidInput
 from apps.common.history import acting
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
@@ -120,18 +122,22 @@ def activate_contract(*, contract_id: int, now: dt.datetime, actor: User | None 
 def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = None) -> Contract:
     """Set the first day outside an active contract. Usage before it is still billed.
 
-    Raises InvalidInput when that day lies in a period that is closed already.
+    A contract that is billed to that day already has ended at once. Raises ContractIsFixed unless it is active,
+    InvalidInput when the day lies in a period that is closed already.
     """
     contract = _lock(contract_id)
     if contract.status != ContractStatus.ACTIVE or contract.closed_through is None:
         raise ContractIsFixed(contract)
+    check_day(end_date, field="end_date")
     if end_date <= contract.start_date:
         raise InvalidInput("The last day cannot lie before the contract's first day.", field="end_date")
     if start_of_day(end_date, contract.timezone) < contract.closed_through:
         raise InvalidInput("That day lies in a period that is closed already. Choose a later one.", field="end_date")
     with acting(actor):
         contract.end_date = end_date
-        contract.save(update_fields=["end_date"])
+        if contract.ends_at == contract.closed_through:
+            contract.move_to(ContractStatus.ENDED)
+        contract.save(update_fields=["end_date", "status"])
         contract.phases.filter(start_date__gte=end_date).delete()
         last_phase = contract.phases.order_by("-start_date").first()
         if last_phase is not None:
@@ -143,23 +149,31 @@ def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = No
 def close_open_periods(closed: Mapping[Contract, Period]) -> None:
     """Mark the open period of each contract as closed, in the caller's transaction.
 
-    The caller holds the contracts' row locks. A contract that is billed to its end has ended. Raises
-    PeriodIsNotOpen when a period is not the open one, so that none is closed twice or skipped.
+    A contract that is billed to its end has ended. Raises PeriodIsNotOpen when a period is not the open one, whole,
+    so that no day is closed twice or skipped.
     """
+    alike: defaultdict[tuple[Period, ContractStatus], list[int]] = defaultdict(list)
     for contract, period in closed.items():
-        if contract.closed_through != period.start_at:
-            raise PeriodIsNotOpen(contract, period.start_at)
+        if contract.closed_through is None or contract.period_at(contract.closed_through) != period:
+            raise PeriodIsNotOpen(contract, period)
         contract.closed_through = period.end_at
         if contract.ends_at is not None and period.end_at >= contract.ends_at:
             contract.move_to(ContractStatus.ENDED)
-    Contract.objects.bulk_update(closed, ["closed_through", "status"])
+        alike[period, ContractStatus(contract.status)].append(contract.pk)
+    # Most contracts close the same period, so a few statements move them all on.
+    for (period, status), contract_ids in alike.items():
+        open_ones = Contract.objects.filter(pk__in=contract_ids, closed_through=period.start_at)
+        if open_ones.update(closed_through=period.end_at, status=status) != len(contract_ids):
+            raise PeriodIsNotOpen(Contract.objects.get(pk=contract_ids[0]), period)
 
 
 class PeriodIsNotOpen(BillingError):
     code = "period_is_not_open"
 
-    def __init__(self, contract: Contract, start_at: dt.datetime) -> None:
-        super().__init__(f"The period of {contract} that begins at {start_at:%Y-%m-%d %H:%M} UTC is not its open one.")
+    def __init__(self, contract: Contract, period: Period) -> None:
+        super().__init__(
+            f"{period.first_date:%-d %b %Y} to {period.last_date:%-d %b %Y} is not the open period of {contract}."
+        )
 
 
 def _lock(contract_id: int) -> Contract:
@@ -182,9 +196,15 @@ def _write_terms(
     purchase_order: str,
 ) -> None:
     if plan_version.status != PlanStatus.PUBLISHED:
-        raise InvalidInput(f"{plan_version} is not published. Publish it first.", field="plan_version")
-    if end_date is not None and end_date <= start_date:
-        raise InvalidInput("The last day cannot lie before the first day.", field="end_date")
+        mend = "Publish it first." if plan_version.is_draft else "It is off sale; choose one that is published."
+        raise InvalidInput(
+            f"{plan_version} is {plan_version.get_status_display().lower()}. {mend}", field="plan_version"
+        )
+    check_day(start_date, field="start_date")
+    if end_date is not None:
+        check_day(end_date, field="end_date")
+        if end_date <= start_date:
+            raise InvalidInput("The last day cannot lie before the first day.", field="end_date")
     contract.name = name
     contract.currency = plan_version.currency
     contract.billing_months = plan_version.billing_months

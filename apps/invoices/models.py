@@ -221,10 +221,11 @@ class InvoiceLine(models.Model):
     quantity = QuantityField()
     included_units = QuantityField(default=Decimal(0))
     billable_quantity = QuantityField()
+    # The price of one unit, or a flat fee's amount for a whole period; a tiered line has several, in ``tiers``.
     unit_amount = UnitAmountField(null=True, blank=True)
     per_units = models.DecimalField(max_digits=18, decimal_places=0, default=Decimal(1))
     tiers = models.JSONField(default=list, blank=True)
-    exact_amount = models.DecimalField(max_digits=40, decimal_places=20)
+    exact_amount = models.DecimalField(max_digits=76, decimal_places=40)
     amount = MoneyField(max_digits=20, decimal_places=4, currency_field_name="currency")
 
     # django-money makes a manager of its own type otherwise.

@@ -6,7 +6,6 @@ so it shows those that would be copied if it were issued now.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -293,9 +292,7 @@ def _quantity(number: Decimal) -> str:
 
 
 def _money(amount: Decimal, currency: str) -> str:
-    text = format_money(amount, currency).replace("-", TRUE_MINUS)
-    # A currency without a sign of its own is printed by its code, which stands apart: "KWD 12.500".
-    return re.sub(r"(?<=[A-Z]{3})(?=\d)", NO_BREAK, text)
+    return format_money(amount, currency).replace("-", TRUE_MINUS)
 
 
 def _in_reading_order(text: str) -> str:

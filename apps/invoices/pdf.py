@@ -21,6 +21,7 @@ from apps.invoices.paper import paper_of
 
 STYLESHEET = "invoices/invoice.css"
 # Layout is bound to the processor, so threads gain nothing by rendering at once; and they share one set of fonts.
+# WeasyPrint is imported under it too: two threads that fail to import it at once trip over each other.
 _one_at_a_time = threading.Lock()
 
 
@@ -33,12 +34,18 @@ class PdfUnavailable(BillingError):
 
 def pdf_support() -> str | None:
     """None where PDFs can be made; otherwise what to install, as a sentence for staff."""
+    with _one_at_a_time:
+        return _missing_library()
+
+
+@lru_cache(maxsize=1)
+def _missing_library() -> str | None:
     try:
         _weasyprint()
     except (ImportError, OSError):
         return (
             "PDFs need the Pango text library, which is not installed on this machine. On Debian or Ubuntu run: "
-            "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0. Then restart the worker."
+            "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0. Then restart the site."
         )
     return None
 

@@ -28,13 +28,12 @@ from apps.common.admin import (
     Panel,
     ReadOnlyMixin,
     acting_user,
-    add_refusal,
+    badge,
     dialog_done,
     number_cell,
     refusals_as_messages,
     register_panel,
 )
-from apps.common.errors import BillingError
 from apps.common.fields import currency_choices
 from apps.products.forms import NewPlanForm, PriceForm, ScheduleForm, TierForm, TierFormSet
 from apps.products.models import (
@@ -61,7 +60,7 @@ from apps.products.services import (
     schedule_price_version,
 )
 from apps.products.terms import terms_of
-from apps.products.wording import effective_in_words, included_in_words, price_in_words
+from apps.products.wording import effective_in_words, included_in_words, price_in_a_sentence, price_in_words
 
 STATUS_COLOURS = {PlanStatus.DRAFT: "warning", PlanStatus.PUBLISHED: "success", PlanStatus.ARCHIVED: "default"}
 MODEL_WORDS = {
@@ -115,7 +114,9 @@ class NewVersionForm(BaseDialogForm):
         help_text="A copy takes the amounts that hold today. The version you copy stays as it is.",
     )
     currency = forms.ChoiceField(
-        choices=currency_choices, widget=UnfoldAdminSelectWidget, help_text="Of an empty price list. A copy keeps its own."
+        choices=currency_choices,
+        widget=UnfoldAdminSelectWidget,
+        help_text="Of an empty price list. A copy keeps its own.",
     )
     billing_months = forms.TypedChoiceField(
         label="Billing interval",
@@ -127,7 +128,10 @@ class NewVersionForm(BaseDialogForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.versions = {str(version.pk): version for version in PlanVersion.objects.filter(plan=self.object_id).select_related("plan")}
+        self.versions = {
+            str(version.pk): version
+            for version in PlanVersion.objects.filter(plan=self.object_id).select_related("plan")
+        }
         newest = next(iter(self.versions.values()), None)
         self.fields["start_from"].choices = [  # type: ignore[attr-defined]
             *((key, f"The prices of v{version.number} ({version.currency})") for key, version in self.versions.items()),
@@ -154,14 +158,15 @@ class PlanAdmin(BillingAdmin[Plan]):
             None,
             {
                 "fields": ["name", "code", "currency", "billing_months", "description"],
-                "description": "A plan is a named price list. Its prices live in numbered versions: you build the first "
-                "one as a draft, publish it, and then contracts can use it.",
+                "description": "A plan is a named price list. Its prices live in numbered versions: you build the "
+                "first one as a draft, publish it, and then contracts can use it.",
             },
         )
     ]
     empty_state = (
         "No plans yet",
-        "A plan is a named price list, such as “Pay as you go”. Build it as a draft, publish it, and put contracts on it.",
+        "A plan is a named price list, such as “Pay as you go”. Build it as a draft, publish it, and put contracts "
+        "on it.",
         "admin:products_plan_add",
         "Create a plan",
     )
@@ -221,10 +226,10 @@ class PlanAdmin(BillingAdmin[Plan]):
             return "–"
         return f"v{version.number}, {version.currency}, {version.get_billing_months_display().lower()}"
 
-    @display(description="Status", label=STATUS_COLOURS)
-    def status_shown(self, plan: Plan) -> tuple[str, str] | None:
+    @display(description="Status")
+    def status_shown(self, plan: Plan) -> str:
         version = _newest(plan)
-        return (version.status, version.get_status_display()) if version else None
+        return _status_badge(version) if version else "–"
 
     @display(description="Prices")
     def prices_shown(self, plan: Plan) -> SafeString:
@@ -258,6 +263,10 @@ class PlanAdmin(BillingAdmin[Plan]):
                 )
             messages.success(request, f"{draft} is ready as a draft. Change its prices, then publish it.")
         return dialog_done(request, reverse("admin:products_plan_change", args=[object_id]))
+
+
+def _status_badge(version: PlanVersion) -> SafeString:
+    return badge(version.get_status_display(), STATUS_COLOURS[PlanStatus(version.status)])
 
 
 def _newest(plan: Plan) -> PlanVersion | None:
@@ -338,8 +347,8 @@ class PlanVersionAdmin(ReadOnlyMixin, BillingAdmin[PlanVersion]):
         permissions=["publish"],
         dialog={
             "title": "Archive this version?",
-            "description": "No new contract can use it. Contracts that are on it go on unchanged and are billed as before. "
-            "An archived version stays archived.",
+            "description": "No new contract can use it. Contracts that are on it go on unchanged and are billed as "
+            "before. An archived version stays archived.",
             "form_class": None,
             "form_submit_text": "Archive",
         },
@@ -406,6 +415,7 @@ class TierInline(BillingInline):
     form = TierForm
     formset = TierFormSet
     fields = ["up_to", "unit_amount", "flat_amount"]
+    verbose_name = "tier"
     verbose_name_plural = "Tiers: each unit is charged at the price of the tier it falls into"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -431,14 +441,23 @@ class ScheduledTierInline(TierInline):
 
 
 def _may_edit(version: PriceVersion | None) -> bool:
-    return version is None or version.price.plan_version.is_draft
+    return version is None or version.pk is None or version.price.plan_version.is_draft
 
 
 @admin.register(PriceVersion)
 class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     """A price and its amounts as one page: a draft's can be changed, a published one's is scheduled anew."""
 
-    list_display = ["line_shown", "plan_shown", "product_shown", "model_shown", "amounts_shown", "included_shown", "effective_shown", "status_shown"]
+    list_display = [
+        "line_shown",
+        "plan_shown",
+        "product_shown",
+        "model_shown",
+        "amounts_shown",
+        "included_shown",
+        "effective_shown",
+        "status_shown",
+    ]
     list_filter = [
         ("price__plan_version__plan", AutocompleteSelectFilter),
         ("price__product", AutocompleteSelectFilter),
@@ -461,9 +480,9 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PriceVersion]:
         versions: QuerySet[PriceVersion] = super().get_queryset(request)
-        return versions.select_related(
-            "price__plan_version__plan", "price__product", "price__metric"
-        ).prefetch_related("tiers")
+        return versions.select_related("price__plan_version__plan", "price__product", "price__metric").prefetch_related(
+            "tiers"
+        )
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}  # Prices are removed one by one, by the service that knows which may be.
@@ -479,18 +498,20 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_edit(obj)
 
+    def _is_editable(self, request: HttpRequest, version: PriceVersion | None) -> bool:
+        # The page of a new price hands an unsaved one to some hooks.
+        return version is None or version.pk is None or self.has_change_permission(request, version)
+
     def has_schedule_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("products.add_priceversion") and (
             object_id is None
-            or PriceVersion.objects.filter(
-                pk=object_id, price__plan_version__status=PlanStatus.PUBLISHED
-            ).exists()
+            or PriceVersion.objects.filter(pk=object_id, price__plan_version__status=PlanStatus.PUBLISHED).exists()
         )
 
     # --- The form ----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is not None and not _may_edit(obj):
+        if not self._is_editable(request, obj):
             shown = ["plan_shown", "product_shown", "metric_shown", "line_shown", "model_shown", "amounts_shown"]
             return [
                 (None, {"fields": [*shown, "included_shown", "effective_shown", "recorded_shown", "note"]}),
@@ -504,7 +525,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
                     {
                         "fields": ["effective_from", *amounts, "note"],
                         "description": "The new amounts replace the current ones from the day you choose. "
-                        f"The current price: {'; '.join(price_in_words(_current(price)))}.",
+                        f"Today's price: {price_in_a_sentence(_current(price))}.",
                     },
                 )
             ]
@@ -514,7 +535,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None or _may_edit(obj):
+        if self._is_editable(request, obj):
             return []
         return [
             "plan_shown",
@@ -532,13 +553,21 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         price = _price_to_schedule(request)
         if obj is None and price is not None:
             return super().get_form(request, obj, change=change, form=_schedule_form(price), **kwargs)
-        if not _may_edit(obj):
+        if not self._is_editable(request, obj):
             return super().get_form(request, obj, change=change, **kwargs)
         form = super().get_form(request, obj, change=change, form=PriceForm, **kwargs)
         for name in self.get_autocomplete_fields(request):
             offered = self.formfield_for_dbfield(Price._meta.get_field(name), request)
             form.base_fields[name] = offered
         return form
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        if _price_to_schedule(request) is not None:
+            context |= {"page_title": "Schedule a new price", "show_save_and_add_another": False}
+        return super().add_view(request, form_url, context)  # type: ignore[no-any-return]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         price = _price_to_schedule(request)
@@ -571,9 +600,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
                 for tier in terms_of(_current(price)).tiers
             ]
             return [ScheduledTierInline]
-        if obj is not None and not _may_edit(obj):
-            return []
-        return [TierInline]
+        return [TierInline] if self._is_editable(request, obj) else []
 
     # --- Saving ------------------------------------------------------------------------------------------------------
 
@@ -640,7 +667,10 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     def plan_shown(self, version: PriceVersion) -> SafeString:
         plan_version = version.price.plan_version
         return format_html(
-            '<a class="ch-link" href="{}">{} v{}</a>', _plan_url(plan_version), plan_version.plan.name, plan_version.number
+            '<a class="ch-link" href="{}">{} v{}</a>',
+            _plan_url(plan_version),
+            plan_version.plan.name,
+            plan_version.number,
         )
 
     @display(description="Product", ordering="price__product__name")
@@ -671,10 +701,9 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     def recorded_shown(self, version: PriceVersion) -> str:
         return f"{timezone.localtime(version.recorded_at):%-d %b %Y, %H:%M} UTC"
 
-    @display(description="Plan status", ordering="price__plan_version__status", label=STATUS_COLOURS)
-    def status_shown(self, version: PriceVersion) -> tuple[str, str]:
-        plan_version = version.price.plan_version
-        return plan_version.status, plan_version.get_status_display()
+    @display(description="Plan status", ordering="price__plan_version__status")
+    def status_shown(self, version: PriceVersion) -> SafeString:
+        return _status_badge(version.price.plan_version)
 
     # --- Actions -----------------------------------------------------------------------------------------------------
 

@@ -173,7 +173,7 @@ class ScheduleForm(AmountsForm):
         day.label = "Effective from"
         day.help_text = "First day of the new amounts, in each customer's time zone. What was billed before stands."
         for name in ("flat_amount", "unit_amount", "per_units", "included_units"):
-            if self.price.charge_model not in str(self.fields[name].widget.attrs[SHOWN_FOR]).split():
+            if name in self.fields and self.price.charge_model not in self.fields[name].widget.attrs[SHOWN_FOR].split():
                 del self.fields[name]
 
     def clean(self) -> dict[str, Any]:

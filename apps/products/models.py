@@ -17,7 +17,6 @@ from apps.billable_metrics.models import BillableMetric
 from apps.common.fields import CodeField, CurrencyCodeField
 from apps.common.history import tracked
 
-
 _Set = TypeVar("_Set", contravariant=True)
 _Get = TypeVar("_Get", covariant=True)
 
@@ -157,9 +156,10 @@ class ChargeModelName(models.TextChoices):
 # The plan version of a price decides whether the price may still change; the database looks it up itself
 # so that a shell or a bulk update cannot change what was published.
 _PUBLISHED_PRICE_STANDS = """
-    SELECT version.status INTO plan_status FROM products_planversion version
-    WHERE version.id = COALESCE(OLD.plan_version_id, NEW.plan_version_id);
-    IF plan_status <> 'draft' THEN
+    IF EXISTS (
+        SELECT 1 FROM products_planversion version
+        WHERE version.id IN (OLD.plan_version_id, NEW.plan_version_id) AND version.status <> 'draft'
+    ) THEN
         RAISE EXCEPTION 'The prices of a published plan cannot be changed or removed; schedule a new one.';
     END IF;
     IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
@@ -217,7 +217,6 @@ class Price(models.Model):
                 name="published_price_stands",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
-                declare=[("plan_status", "text")],
                 func=_PUBLISHED_PRICE_STANDS,
             )
         ]

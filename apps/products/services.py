@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import Max
 
 from apps.billable_metrics.models import BillableMetric
-from apps.common.errors import BillingError, InvalidInput
+from apps.common.days import check_day
+from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.products.models import (
     BillingInterval,
@@ -38,6 +39,17 @@ class PlanVersionIsFixed(BillingError):
 
 class PlanVersionNotPublishable(BillingError):
     code = "plan_version_not_publishable"
+
+
+class PriceNotSchedulable(BillingError):
+    code = "price_not_schedulable"
+
+    def __init__(self, version: PlanVersion) -> None:
+        mend = "Change the draft instead." if version.is_draft else "Make a new version of the plan."
+        super().__init__(
+            f"{version} is {version.get_status_display().lower()}, and only prices of a published plan version "
+            f"are scheduled. {mend}"
+        )
 
 
 @transaction.atomic
@@ -180,10 +192,12 @@ def schedule_price_version(
     """Record new amounts for a published charge, from a day on. What was billed stands.
 
     The day may lie in the past: usage of a period that is not closed yet is then rated with the new amounts.
+    Raises PriceNotSchedulable unless the plan version is published, InvalidInput naming the field at fault.
     """
-    version = PlanVersion.objects.select_for_update().get(pk=price.plan_version_id)
+    version = PlanVersion.objects.select_for_update().select_related("plan").get(pk=price.plan_version_id)
     if version.status != PlanStatus.PUBLISHED:
-        raise InvalidInput("Only the prices of a published plan version are scheduled; change the draft instead.")
+        raise PriceNotSchedulable(version)
+    check_day(effective_from, field="effective_from")
     check_terms(ChargeModelName(price.charge_model), terms)
     with acting(actor, reason=note):
         recorded = _record_version(price=price, effective_from=effective_from, terms=terms, now=now, note=note)

@@ -23,6 +23,12 @@ def price_in_words(version: PriceVersion) -> list[str]:
     return _tier_lines(version, currency)
 
 
+def price_in_a_sentence(version: PriceVersion) -> str:
+    """The price as running text: “per 1,000,000 tokens $2.20 up to 25,000,000, $1.60 above 25,000,000”."""
+    first, *tiers = price_in_words(version)
+    return f"{first.lower().rstrip(':')} {', '.join(tiers)}" if tiers else first
+
+
 def included_in_words(version: PriceVersion) -> str:
     """The allowance of each period, such as “100,000 tokens”; an empty string when there is none."""
     if not version.included_units:

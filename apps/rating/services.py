@@ -158,19 +158,10 @@ def _version_windows(price: Price, stretch: Period, as_of: dt.datetime) -> Itera
         for version in versions
         if version.effective_from is not None and version.recorded_at <= as_of
     }
-    pending: tuple[Period, PriceVersion] | None = None
-    for window in stretch.split_at(sorted(changes)):
+    for window in stretch.split_at(changes):
         version = version_in_force(versions, on=window.first_date, known_at=as_of)
-        if version is None:
-            continue
-        if pending is not None and pending[1] == version:
-            # A superseded version changes nothing on its day, so the stretch stays whole.
-            window = Period(start_at=pending[0].start_at, end_at=window.end_at, zone=stretch.zone)
-        elif pending is not None:
-            yield pending
-        pending = (window, version)
-    if pending is not None:
-        yield pending
+        if version is not None:
+            yield window, version
 
 
 def _measure(

@@ -13,8 +13,11 @@ from typing import Any
 import msgspec
 
 # Wide enough for any number that may be stored, so that normalising rounds nothing.
-_EXACT = decimal.Context(prec=200, traps=[decimal.InvalidOperation, decimal.Inexact])
+_EXACT = decimal.Context(
+    prec=200, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.InvalidOperation, decimal.Inexact]
+)
 LARGEST_EXPONENT = 100  # Numbers lie within 1e±100; beyond, a short text would unfold into a huge number.
+_MOST_DECIMALS = 200
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 _is_canonical_uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
@@ -41,8 +44,9 @@ def canonical_json(data: Mapping[str, Any]) -> bytes:
 
     Raises TypeError for a float, which is not exact, and ValueError for a number out of range.
     """
-    if not all(type(value) in _ENCODED_AS_THEY_ARE for value in data.values()):
-        data = _normalised(data)
+    for value in data.values():
+        if type(value) not in _ENCODED_AS_THEY_ARE:
+            return _encode(_normalised(data))
     return _encode(data)
 
 
@@ -79,9 +83,11 @@ def _normalised(value: Any) -> Any:
 
 
 def _normalised_number(number: Decimal) -> int | Decimal:
-    if not number.is_finite() or abs(number.adjusted()) > LARGEST_EXPONENT:
-        if number.is_zero():
-            return 0
+    try:
+        plain = number.normalize(_EXACT)
+    except decimal.Inexact as error:
+        raise ValueError("a number has too many digits") from error
+    exponent = plain.as_tuple().exponent
+    if not isinstance(exponent, int) or not -_MOST_DECIMALS <= exponent <= LARGEST_EXPONENT:
         raise ValueError(f"{number} is out of range")
-    plain = number.normalize(_EXACT)
-    return int(plain) if plain == plain.to_integral_value(context=_EXACT) else plain
+    return int(plain) if exponent >= 0 else plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,11 +11,12 @@ from typing import Any, cast
 
 import psycopg
 from django.db import connection
-from django.db.models import DecimalField, F, Func, QuerySet, TextField, Value
+from django.db.models import Count, DecimalField, F, Func, Max, Min, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
 from apps.billable_metrics.models import Aggregation, BillableMetric
-from apps.usage.models import UsageEvent
+from apps.usage.events import key_of
+from apps.usage.models import EventType, UsageEvent, UsageEventKey, UsageSource
 
 # Quantities are exact to this many decimals, which is what an invoice line stores. A sum is formed exactly
 # and rounded once, half away from zero, so numbers with more decimals lose nothing on the way.
@@ -149,3 +151,60 @@ def raw_cursor() -> psycopg.Cursor[tuple[Any, ...]]:
 
 def _summed_property(metric: BillableMetric) -> str | None:
     return metric.value_property if metric.aggregation == Aggregation.SUM else None
+
+
+@dataclass(frozen=True, slots=True)
+class UnattributedGroup:
+    """Events of one subject and type that no customer could be found for. Times are event times."""
+
+    subject: str
+    type: str
+    event_count: int
+    first_at: dt.datetime
+    last_at: dt.datetime
+
+
+def unattributed_groups(*, after: str, limit: int) -> list[UnattributedGroup]:
+    """The unattributed events of the next ``limit`` subjects behind ``after``, by subject and type."""
+    groups = (
+        UsageEvent.objects.unattributed()
+        .filter(subject__in=unattributed_subjects(after=after, limit=limit))
+        .order_by("subject", "type")
+        .values_list("subject", "type")
+        .annotate(Count("pk"), Min("occurred_at"), Max("occurred_at"))
+    )
+    return [UnattributedGroup(*group) for group in groups]
+
+
+def unmeasured_types(*, limit: int) -> list[EventType]:
+    """Event types that were seen and that no metric measures."""
+    measured = BillableMetric.objects.values("event_type")
+    return list(EventType.objects.exclude(name__in=measured).order_by("-first_seen_at", "name")[:limit])
+
+
+def events_with_id(event_id: str) -> list[int]:
+    """Primary keys of the events with this ID, of any source: by the key table, whatever their month."""
+    kind, key = key_of(event_id)
+    sources = UsageSource.objects.values("id")
+    keys = UsageEventKey.objects.filter(source_id__in=sources, kind=kind, key=uuid.UUID(bytes=key))
+    return list(keys.values_list("event_pk", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one metric makes of one event; ``value`` None when its property holds no number."""
+
+    metric: BillableMetric
+    value: Decimal | None
+
+
+def measurements_of(event: UsageEvent) -> list[Measurement]:
+    """Every metric of the event's type, with what it counts for this event."""
+    found = []
+    for metric in BillableMetric.objects.filter(event_type=event.type).order_by("name", "id"):
+        value: Decimal | None = Decimal(1)
+        if metric.aggregation == Aggregation.SUM:
+            events = UsageEvent.objects.filter(pk=event.pk, occurred_at=event.occurred_at)
+            value = events.values_list(UsageNumber(metric.value_property), flat=True).get()
+        found.append(Measurement(metric=metric, value=value))
+    return found

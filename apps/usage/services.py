@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from django.db import connection, transaction
 
 from apps.billable_metrics.selectors import summed_properties_by_event_type
@@ -118,8 +119,7 @@ class RecordedBatch:
     conflicts: tuple[EventConflict, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(msgspec.Struct, frozen=True, gc=False):
     """An event on its way into the database. ``index`` is its place in the batch."""
 
     source_id: int

@@ -38,6 +38,25 @@ function showFieldsForChoice() {
   });
 }
 
+// Under a long number that is typed without separators, the same number with them, so that zeros need no counting.
+function showGroupedNumbers() {
+  const show = (input) => {
+    const match = /^(\d{5,})(\.\d+)?$/.exec(input.value.trim());
+    let hint = input.nextElementSibling;
+    if (!hint || !hint.classList.contains("ch-grouped")) {
+      if (!match) return;
+      hint = document.createElement("span");
+      hint.className = "ch-grouped";
+      input.after(hint);
+    }
+    hint.textContent = match ? match[1].replace(/\B(?=(\d{3})+$)/g, ",") + (match[2] || "") : "";
+  };
+  document.querySelectorAll("input.ch-amount").forEach(show);
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("input.ch-amount")) show(event.target);
+  });
+}
+
 // Buttons that copy the text of another element.
 function enableCopyButtons() {
   document.querySelectorAll("[data-ch-copy]").forEach((button) => {
@@ -66,5 +85,6 @@ document.addEventListener("DOMContentLoaded", () => {
   leaveTheForm();
   alignFigureHeaders();
   showFieldsForChoice();
+  showGroupedNumbers();
   enableCopyButtons();
 });

@@ -76,13 +76,11 @@ def start_in_another_process(data_dir: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_running_server_is_found_again_at_once(data_dir: Path) -> None:
+def test_a_running_server_is_found_again(data_dir: Path) -> None:
     before = server_pid(data_dir)
 
-    started = time.monotonic()
     embedded_postgres.ensure_running(data_dir)
 
-    assert time.monotonic() - started < 0.1
     assert server_pid(data_dir) == before
 
 

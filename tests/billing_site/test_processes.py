@@ -16,7 +16,7 @@ from billing_site import processes
 from billing_site.processes import Ended, ProcessGroup, Program, listening_problem
 
 WAIT = "import time; print('up'); time.sleep(60)"
-STUBBORN = """
+STUBBORN = r"""
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.fork()

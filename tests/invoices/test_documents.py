@@ -17,7 +17,6 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from apps.common.errors import BillingError
-from apps.invoices import pdf
 from apps.invoices.models import DocumentState, Invoice, InvoiceDocument
 from apps.invoices.pdf import PdfUnavailable, pdf_support
 from apps.invoices.services import documents
@@ -184,9 +183,9 @@ def test_a_failed_document_can_be_tried_again(printed: list[str]) -> None:
 
 
 @pytest.mark.django_db
-def test_without_pango_documents_wait_and_lose_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("without_pango")
+def test_without_pango_documents_wait_and_lose_no_attempt() -> None:
     document = requested_document()
-    monkeypatch.setattr(pdf, "_weasyprint", lambda: (_ for _ in ()).throw(OSError("no libpango")))
 
     for minutes in range(10):
         assert render_pending_documents(now=ISSUED_AT + ONE_MINUTE * minutes, limit=10) == 0

@@ -429,14 +429,8 @@ def test_a_symbol_that_no_font_has_stops_nothing() -> None:
     assert render_pdf(InvoiceFactory(contract__customer__name="Acme \U0001fae8")).startswith(b"%PDF-1.7")
 
 
-def test_without_pango_the_page_stays_and_the_pdf_says_what_to_install(
-    november: Invoice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_library() -> None:
-        raise OSError("cannot load library 'libpango-1.0-0'")
-
-    monkeypatch.setattr(pdf, "_weasyprint", no_library)
-
+@pytest.mark.usefixtures("without_pango")
+def test_without_pango_the_page_stays_and_the_pdf_says_what_to_install(november: Invoice) -> None:
     assert "apt-get install libpango-1.0-0" in str(pdf_support())
     assert "MS-2023-00042" in invoice_html(november)
     with pytest.raises(PdfUnavailable, match="Pango text library"):

@@ -176,9 +176,7 @@ def test_the_index_of_both_ends_of_a_period_is_its_own(cycle: BillingCycle, inde
 
 
 @given(cycles_of_whole_days, st.integers(-40, 400))
-def test_a_period_begins_on_the_anchor_day_or_the_last_day_of_a_shorter_month(
-    cycle: BillingCycle, index: int
-) -> None:
+def test_a_period_begins_on_the_anchor_day_or_the_last_day_of_a_shorter_month(cycle: BillingCycle, index: int) -> None:
     first_date = cycle.period(index).first_date
 
     assert first_date.day == min(cycle.anchor_day or 0, monthrange(first_date.year, first_date.month)[1])

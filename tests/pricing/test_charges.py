@@ -100,12 +100,11 @@ def test_the_allowance_and_the_model_are_prorated_together() -> None:
 
 
 def test_a_prorated_allowance_without_end_still_rounds_like_the_true_amount() -> None:
-    # 100 × 10 ÷ 30 units are free of 41 + 2 ÷ 3 …: with 0.015 for each third, the true amount ends in half a cent.
     charge = Charge(PerUnit(Decimal("0.015")), included_units=Decimal(100)).prorate(ShareOfDays(10, 30))
 
     rated = rate_charge(charge, Decimal(35), "USD")
 
-    # (35 - 33.333…) × 0.015 = 0.025.
+    # A third of 100 units is free: (35 - 33 1/3) * 0.015 is 0.025, and a digit lost anywhere would round it down.
     assert rated.exact_amount == Decimal("0.025")
     assert rated.amount == Decimal("0.03")
 

@@ -131,8 +131,10 @@ def test_a_coarse_surrounding_context_does_not_reach_the_amount() -> None:
 
 
 def test_exact_arithmetic_refuses_floats() -> None:
+    tenth: float = 0.1
+
     with exact_arithmetic(), pytest.raises(decimal.FloatOperation):
-        Decimal(0.1)
+        Decimal(tenth)
 
 
 def test_three_thirds_settle_to_a_whole() -> None:

@@ -195,9 +195,7 @@ def test_undoing_a_share_gives_the_whole_amount_again(share: ShareOfDays, amount
 
 
 @given(periods().filter(lambda period: period.days), st.lists(st.integers(0, 731), max_size=5), exact_amounts)
-def test_the_shares_of_a_split_period_add_up_to_the_amount(
-    whole: Period, cuts: list[int], amount: Decimal
-) -> None:
+def test_the_shares_of_a_split_period_add_up_to_the_amount(whole: Period, cuts: list[int], amount: Decimal) -> None:
     parts = whole.split_at(whole.start_at + dt.timedelta(days=cut) for cut in cuts)
     shares_of_parts = [share_of(part, whole) for part in parts]
 

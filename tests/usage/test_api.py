@@ -410,7 +410,7 @@ def test_whatever_the_client_accepts_it_gets_json(send: Send) -> None:
 
 
 def test_an_unknown_address_is_a_problem_too() -> None:
-    response = Client().get("/api/v1/nothing-here")
+    response: HttpResponse = Client().get("/api/v1/nothing-here")  # type: ignore[assignment]
     assert response.status_code == 404
     assert problem(response)["code"] == "not_found"
 

@@ -122,7 +122,7 @@ def test_a_cutoff_waits_for_what_is_being_stored_and_includes_it() -> None:
         cutoff = settling.result(timeout=30)
         late.result(timeout=30)
 
-    stamps = dict(UsageEvent.objects.values_list("event_id", "attributed_at"))
+    stamps = dict(UsageEvent.objects.values_list("event_id", "stored_at"))
     assert stamps["slow"] < cutoff <= stamps["late"]
     assert [usage.event_count for usage in measure_usage([window], stored_before=cutoff)] == [1]
 

@@ -18,7 +18,12 @@ from apps.invoices.models import Invoice, InvoiceDocument
 from apps.invoices.services.documents import DocumentPending, document_of
 
 
-@extend_schema(summary="List invoices, newest first", tags=["invoices"])
+@extend_schema(
+    operation_id="list_invoices",
+    summary="List invoices, newest first",
+    description="Drafts are listed too. Needs the `read` scope.",
+    tags=["invoices"],
+)
 class InvoiceList(ListAPIView[Invoice]):
     required_scope = Scope.READ
     queryset = Invoice.objects.select_related("customer")
@@ -26,7 +31,12 @@ class InvoiceList(ListAPIView[Invoice]):
     filterset_class = InvoiceFilter
 
 
-@extend_schema(summary="Get an invoice with its lines", tags=["invoices"])
+@extend_schema(
+    operation_id="get_invoice",
+    summary="Get an invoice with its lines",
+    description="Each line carries what explains its amount. Needs the `read` scope.",
+    tags=["invoices"],
+)
 class InvoiceDetail(RetrieveAPIView[Invoice]):
     required_scope = Scope.READ
     serializer_class = InvoiceSerializer
@@ -48,9 +58,10 @@ class InvoicePdf(GenericAPIView[Invoice]):
     filter_backends = []
 
     @extend_schema(
+        operation_id="get_invoice_pdf",
         summary="Get the PDF of an invoice",
         description="The PDF of an issued invoice is stored and never changes. A draft is printed as it stands, "
-        "with a draft mark.",
+        "with a draft mark. Needs the `read` scope.",
         tags=["invoices"],
         responses={
             (200, "application/pdf"): OpenApiTypes.BINARY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from decimal import Decimal
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -103,12 +104,18 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         quantity=line.rated.quantity,
         included_units=line.rated.included_used,
         billable_quantity=line.rated.billable_quantity,
-        unit_amount=line.price_version.unit_amount,
+        unit_amount=_unit_amount(line),
         per_units=line.price_version.per_units,
         tiers=[_stored_tier(tier) for tier in line.rated.tiers],
         exact_amount=line.rated.exact_amount,
         amount=Money(line.amount, draft.total.currency),  # type: ignore[misc]
     )
+
+
+def _unit_amount(line: RatedLine) -> Decimal | None:
+    """The one price that the line states: for each unit, or of the whole fee; a tiered line has none."""
+    version = line.price_version
+    return version.flat_amount if version.unit_amount is None else version.unit_amount
 
 
 def _stored_tier(tier: TierCharge) -> dict[str, str | None]:

@@ -28,7 +28,7 @@ from apps.contracts.services import activate_contract, create_contract
 from apps.customers.models import BillingEntity, Customer
 from apps.invoices.models import Invoice
 from apps.invoices.pdf import pdf_support
-from apps.invoices.services.documents import document_of, render_pending_documents
+from apps.invoices.services.documents import DocumentPending, document_of, render_pending_documents
 from apps.invoices.services.issuing import issue_invoices
 from apps.products.models import ChargeModelName, PlanStatus, PlanVersion, Product
 from apps.products.services import add_price, create_plan, publish_plan_version
@@ -118,7 +118,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"  No PDF: {reason}")
                 continue
             path = pdf_dir / f"{invoice.number}.pdf"
-            path.write_bytes(document_of(invoice))
+            path.write_bytes(_document_of(invoice))
             self.stdout.write(f"  PDF: {path}")
 
 
@@ -219,6 +219,18 @@ def _issue(contracts: list[Contract]) -> None:
         raise CommandError(refused[0].detail)
     if pdf_support() is None:
         render_pending_documents(now=timezone.now(), limit=len(contracts))
+
+
+def _document_of(invoice: Invoice) -> bytes:
+    """The stored PDF. A worker of the running site may be at it, which takes seconds at most."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return document_of(invoice)
+        except DocumentPending as pending:
+            if time.monotonic() > deadline:
+                raise CommandError(pending.detail) from pending
+            time.sleep(0.2)
 
 
 def _invoices(contracts: list[Contract]) -> Any:

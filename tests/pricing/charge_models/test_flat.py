@@ -20,6 +20,12 @@ def test_a_flat_fee_is_prorated_by_days() -> None:
     assert Flat(Decimal("99.00")).prorate(ShareOfDays(15, 30)) == Flat(Decimal("49.50"))
 
 
+def test_a_prorated_fee_without_end_keeps_forty_decimals() -> None:
+    rating = Flat(Decimal(10)).prorate(ShareOfDays(10, 30)).rate(Decimal(0))
+
+    assert rating.amount == Decimal("3.3333333333333333333333333333333333333333")
+
+
 def test_a_float_is_no_fee() -> None:
     with pytest.raises(TypeError, match="not float"):
         Flat(99.0)  # type: ignore[arg-type]

@@ -88,7 +88,9 @@ def test_a_negative_quantity_has_the_first_price_and_no_flat_fee(at_zero: bool) 
     rating = Graduated(tiers=WITH_FEES, charge_flat_fee_at_zero=at_zero).rate(Decimal(-30))
 
     assert rating.amount == Decimal("-3.00")
-    assert [(charge.lower, charge.quantity, charge.flat_amount) for charge in rating.tiers] == [(0, -30, 0)]
+    assert rating.tiers == (
+        TierCharge(Decimal(0), Decimal(100), Decimal(-30), Decimal("0.10"), Decimal(1), Decimal(0), Decimal("-3.00")),
+    )
 
 
 def test_bounds_and_flat_fees_are_prorated_and_unit_prices_are_not() -> None:
@@ -98,11 +100,12 @@ def test_bounds_and_flat_fees_are_prorated_and_unit_prices_are_not() -> None:
 
 
 def test_parts_that_do_not_end_add_up_to_the_half_cent_that_rounds_up() -> None:
-    fees = (tier("1", "0", "0.01"), tier(None, "0", "0.02"))
+    fees = (tier("3", "0", "0.01"), tier("6", "0", "0.01"), tier(None, "0", "0.025"))
 
-    rating = Graduated(tiers=fees).prorate(ShareOfDays(5, 30)).rate(Decimal(9))
+    rating = Graduated(tiers=fees).prorate(ShareOfDays(10, 30)).rate(Decimal(9))
 
-    assert rating.amount == Decimal("0.005")
+    # A third of 0.01, of 0.01 and of 0.025; any of the three cut short would make it less than 0.015.
+    assert rating.amount == Decimal("0.015")
 
 
 def test_a_share_of_no_days_leaves_no_bounds() -> None:

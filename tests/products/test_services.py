@@ -1,0 +1,425 @@
+"""Plans, their versions and prices: what is written, what is refused, and what the database itself holds fast."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from apps.billable_metrics.models import BillableMetric
+from apps.common.errors import BillingError, InvalidInput
+from apps.pricing.charge_models.base import Tier
+from apps.products.models import ChargeModelName, Plan, PlanStatus, PlanVersion, Price, PriceTier, PriceVersion
+from apps.products.services import (
+    PlanVersionIsFixed,
+    PlanVersionNotPublishable,
+    PriceNotSchedulable,
+    add_price,
+    archive_plan_version,
+    change_draft_price,
+    copy_plan_version,
+    create_plan,
+    new_plan_version,
+    publish_plan_version,
+    remove_draft_price,
+    schedule_price_version,
+)
+from apps.products.terms import PriceTerms, terms_of
+from tests.builders import SET_UP_AT, flat_fee, graduated, per_unit, published_plan
+from tests.conftest import utc
+from tests.factories import BillableMetricFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+LATER = utc(2023, 12, 1)
+NEW_YEAR = dt.date(2024, 1, 1)
+CHEAP = PriceTerms(unit_amount=Decimal("2.50"), per_units=Decimal(1_000_000))
+DEAR = PriceTerms(unit_amount=Decimal("3.00"), per_units=Decimal(1_000_000), included_units=Decimal(1000))
+TIERED = PriceTerms(
+    tiers=(Tier(Decimal(1000), Decimal("0.10")), Tier(None, Decimal("0.05"), flat_amount=Decimal("2.00")))
+)
+
+
+@pytest.fixture
+def tokens() -> BillableMetric:
+    metric: BillableMetric = BillableMetricFactory(name="Input tokens")
+    return metric
+
+
+@pytest.fixture
+def draft() -> PlanVersion:
+    return create_plan(code="scale", name="Scale", currency="EUR")
+
+
+def priced(plan_version: PlanVersion, metric: BillableMetric | None, **changes: Any) -> PriceVersion:
+    """Add a charge for tokens, changed in whatever a test is about."""
+    charge = {
+        "product": ProductFactory(),
+        "name": "Input tokens",
+        "charge_model": ChargeModelName.PER_UNIT,
+        "terms": DEAR,
+        "now": SET_UP_AT,
+        **changes,
+    }
+    return add_price(plan_version=plan_version, metric=metric, **charge)
+
+
+def catalogue() -> list[list[tuple[Any, ...]]]:
+    """Everything that is stored about plans and prices."""
+    models = (Plan, PlanVersion, Price, PriceVersion, PriceTier)
+    return [list(model._default_manager.order_by("pk").values_list()) for model in models]
+
+
+# --- Plans and their versions ----------------------------------------------------------------------------------------
+
+
+def test_a_plan_begins_with_a_first_draft() -> None:
+    version = create_plan(code="scale", name="Scale", currency="EUR", billing_months=3, description="For teams.")
+
+    assert (version.plan.code, version.plan.name, version.plan.description) == ("scale", "Scale", "For teams.")
+    assert (version.number, version.status, version.published_at) == (1, PlanStatus.DRAFT, None)
+    assert (version.currency, version.billing_months) == ("EUR", 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"code": "with space"}, "code"),
+        ({"code": ""}, "code"),
+        ({"code": "taken"}, "code"),
+        ({"name": ""}, "name"),
+        ({"currency": "XXX"}, "currency"),
+        ({"billing_months": 2}, "billing_months"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_by_field(changes: dict[str, Any], field: str) -> None:
+    create_plan(code="taken", name="Taken", currency="USD")
+    before = catalogue()
+
+    with pytest.raises(ValidationError) as refusal:
+        create_plan(**{"code": "scale", "name": "Scale", "currency": "USD", **changes})
+
+    assert list(refusal.value.message_dict) == [field]
+    assert catalogue() == before
+
+
+def test_versions_of_a_plan_are_numbered(draft: PlanVersion) -> None:
+    second = new_plan_version(plan=draft.plan, currency="USD")
+    other = create_plan(code="other", name="Other", currency="USD")
+
+    assert [draft.number, second.number, other.number] == [1, 2, 1]
+
+
+def test_a_copy_is_a_draft_with_the_amounts_that_hold_now(tokens: BillableMetric) -> None:
+    original = published_plan(
+        flat_fee("49.00"),
+        per_unit(tokens, "3.00", per=1_000_000),
+        graduated(tokens, ("1000", "0.10"), (None, "0.05"), included="10", name="Requests"),
+        billing_months=3,
+        currency="JPY",
+    )
+    metered = original.prices.get(name="Input tokens")
+    for effective_from, recorded_at, amount in [
+        (dt.date(2023, 11, 1), utc(2023, 10, 2), "2.90"),
+        (dt.date(2023, 11, 1), utc(2023, 12, 2), "1.00"),  # Recorded after the copy.
+        (dt.date(2023, 12, 2), utc(2023, 10, 3), "2.00"),  # Begins after the copy.
+    ]:
+        schedule_price_version(
+            price=metered,
+            effective_from=effective_from,
+            terms=PriceTerms(unit_amount=Decimal(amount), per_units=Decimal(1_000_000)),
+            now=recorded_at,
+        )
+
+    copy = copy_plan_version(plan_version=original, now=LATER)
+
+    assert (copy.plan, copy.number, copy.status) == (original.plan, 2, PlanStatus.DRAFT)
+    assert (copy.currency, copy.billing_months) == ("JPY", 3)
+    copied = PriceVersion.objects.filter(price__plan_version=copy).order_by("price__position")
+    assert [(version.price.name, version.price.position, terms_of(version)) for version in copied] == [
+        ("Platform fee", 10, PriceTerms(flat_amount=Decimal("49.00"))),
+        ("Input tokens", 20, PriceTerms(unit_amount=Decimal("2.90"), per_units=Decimal(1_000_000))),
+        (
+            "Requests",
+            30,
+            PriceTerms(
+                included_units=Decimal(10),
+                tiers=(Tier(Decimal(1000), Decimal("0.10")), Tier(None, Decimal("0.05"))),
+            ),
+        ),
+    ]
+    assert {(version.effective_from, version.recorded_at, version.is_sealed) for version in copied} == {
+        (None, LATER, False)
+    }
+    assert set(Price.objects.values_list("product", flat=True)) == {metered.product_id}
+
+
+# --- Charges of a draft ----------------------------------------------------------------------------------------------
+
+
+def test_a_charge_is_added_with_amounts_that_hold_from_the_beginning(
+    draft: PlanVersion, tokens: BillableMetric
+) -> None:
+    version = priced(draft, tokens)
+
+    stored = PriceVersion.objects.select_related("price").get()
+    assert stored == version
+    assert (stored.price.plan_version, stored.price.metric) == (draft, tokens)
+    assert (stored.effective_from, stored.recorded_at, stored.is_sealed) == (None, SET_UP_AT, False)
+    assert terms_of(stored) == DEAR
+
+
+def test_charges_stand_on_the_invoice_in_the_order_in_which_they_were_added(
+    draft: PlanVersion, tokens: BillableMetric
+) -> None:
+    for name in ["Input tokens", "Output tokens", "Requests"]:
+        priced(draft, tokens, name=name)
+    priced(draft, tokens, name="Between", position=15)
+
+    assert list(draft.prices.values_list("name", "position")) == [
+        ("Input tokens", 10),
+        ("Between", 15),
+        ("Output tokens", 20),
+        ("Requests", 30),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"terms": PriceTerms()}, "unit_amount"),
+        ({"terms": PriceTerms(unit_amount=Decimal(-1))}, "unit_amount"),
+        ({"charge_model": ChargeModelName.GRADUATED, "terms": PriceTerms()}, "tiers"),
+        ({"terms": PriceTerms(unit_amount=Decimal("0.0000000000001"))}, "unit_amount"),
+        ({"terms": PriceTerms(unit_amount=Decimal(10) ** 12)}, "unit_amount"),
+        ({"terms": PriceTerms(unit_amount=Decimal(1), per_units=Decimal(60))}, "per_units"),
+        ({"terms": PriceTerms(unit_amount=Decimal(1), per_units=Decimal(0))}, "per_units"),
+        (
+            {
+                "charge_model": ChargeModelName.GRADUATED,
+                "terms": PriceTerms(tiers=(Tier(Decimal("0.0000000000001"), Decimal(1)), Tier(None, Decimal(1)))),
+            },
+            "up_to",
+        ),
+        ({"name": ""}, "name"),
+        ({"name": "Taken"}, "__all__"),
+        ({"metric": None}, "__all__"),
+        ({"charge_model": ChargeModelName.FLAT, "terms": PriceTerms(flat_amount=Decimal(1))}, "__all__"),
+    ],
+)
+def test_a_charge_that_cannot_be_is_refused_and_nothing_is_stored(
+    draft: PlanVersion, tokens: BillableMetric, changes: dict[str, Any], field: str
+) -> None:
+    priced(draft, tokens, name="Taken")
+    before = catalogue()
+
+    with pytest.raises((InvalidInput, ValidationError)) as refusal:
+        priced(draft, **{"metric": tokens, **changes})
+
+    error = refusal.value
+    assert field in ([error.field] if isinstance(error, InvalidInput) else error.message_dict)
+    assert catalogue() == before
+
+
+def test_a_charge_of_a_draft_can_become_another(draft: PlanVersion, tokens: BillableMetric) -> None:
+    version = priced(draft, tokens)
+    product = ProductFactory()
+
+    for terms, model, metric in [
+        (TIERED, ChargeModelName.GRADUATED, tokens),
+        (PriceTerms(flat_amount=Decimal("9.00")), ChargeModelName.FLAT, None),
+        (PriceTerms(tiers=TIERED.tiers[1:]), ChargeModelName.GRADUATED, tokens),
+    ]:
+        change_draft_price(
+            price_version=version,
+            product=product,
+            metric=metric,
+            name="Changed",
+            charge_model=model,
+            terms=terms,
+            now=LATER,
+        )
+
+        stored = PriceVersion.objects.select_related("price").get()
+        assert (stored.pk, terms_of(stored), stored.recorded_at) == (version.pk, terms, LATER)
+        assert (stored.price.charge_model, stored.price.metric) == (model, metric)
+        assert (stored.price.name, stored.price.product) == ("Changed", product)
+
+
+def test_a_change_that_cannot_be_leaves_the_charge_as_it_was(draft: PlanVersion, tokens: BillableMetric) -> None:
+    version = priced(draft, tokens, charge_model=ChargeModelName.GRADUATED, terms=TIERED)
+    before = catalogue()
+
+    for terms in [PriceTerms(), PriceTerms(tiers=(Tier(None, Decimal(10) ** 12),))]:
+        with pytest.raises((InvalidInput, ValidationError)):
+            change_draft_price(
+                price_version=version,
+                product=version.price.product,
+                metric=tokens,
+                name="Changed",
+                charge_model=ChargeModelName.GRADUATED,
+                terms=terms,
+                now=LATER,
+            )
+
+        assert catalogue() == before
+
+
+def test_a_charge_is_taken_out_of_a_draft(draft: PlanVersion, tokens: BillableMetric) -> None:
+    kept = priced(draft, tokens, name="Kept")
+    removed = priced(draft, tokens, charge_model=ChargeModelName.GRADUATED, terms=TIERED)
+
+    remove_draft_price(price=removed.price)
+
+    assert list(PriceVersion.objects.all()) == [kept]
+    assert not PriceTier.objects.exists()
+
+
+@pytest.mark.parametrize("status", [PlanStatus.PUBLISHED, PlanStatus.ARCHIVED])
+def test_the_charges_of_a_plan_that_was_published_stand(tokens: BillableMetric, status: PlanStatus) -> None:
+    plan_version = published_plan(per_unit(tokens, "3.00"))
+    if status == PlanStatus.ARCHIVED:
+        archive_plan_version(plan_version_id=plan_version.pk)
+    version = PriceVersion.objects.select_related("price").get()
+    before = catalogue()
+
+    with pytest.raises(PlanVersionIsFixed, match=f"is {status}, so its charges stand") as refusal:
+        priced(plan_version, tokens, name="One more")
+    with pytest.raises(PlanVersionIsFixed):
+        remove_draft_price(price=version.price)
+    with pytest.raises(PlanVersionIsFixed):
+        change_draft_price(
+            price_version=version,
+            product=version.price.product,
+            metric=tokens,
+            name="Changed",
+            charge_model=ChargeModelName.PER_UNIT,
+            terms=CHEAP,
+            now=LATER,
+        )
+
+    assert refusal.value.code == "plan_version_is_fixed"
+    assert catalogue() == before
+
+
+# --- Publishing and archiving ----------------------------------------------------------------------------------------
+
+
+def test_publishing_seals_every_amount(draft: PlanVersion, tokens: BillableMetric) -> None:
+    priced(draft, tokens)
+    priced(draft, tokens, name="Requests", charge_model=ChargeModelName.GRADUATED, terms=TIERED)
+
+    published = publish_plan_version(plan_version_id=draft.pk, now=LATER)
+
+    assert PlanVersion.objects.get() == published
+    assert (published.status, published.published_at) == (PlanStatus.PUBLISHED, LATER)
+    assert list(PriceVersion.objects.values_list("is_sealed", flat=True)) == [True, True]
+
+
+def test_a_plan_without_prices_is_not_published(draft: PlanVersion) -> None:
+    before = catalogue()
+
+    with pytest.raises(PlanVersionNotPublishable, match="has no prices yet. Add at least one") as refusal:
+        publish_plan_version(plan_version_id=draft.pk, now=LATER)
+
+    assert refusal.value.code == "plan_version_not_publishable"
+    assert catalogue() == before
+
+
+def test_an_archived_version_is_off_sale_and_keeps_its_terms(tokens: BillableMetric) -> None:
+    plan_version = published_plan(per_unit(tokens, "3.00"))
+
+    archived = archive_plan_version(plan_version_id=plan_version.pk)
+
+    assert archived.status == PlanStatus.ARCHIVED
+    assert archived.published_at == SET_UP_AT
+    assert not PlanVersion.objects.published().exists()
+    assert PriceVersion.objects.get().unit_amount == Decimal("3.00")
+
+
+def test_a_version_goes_from_draft_to_published_to_archived_and_no_other_way(
+    draft: PlanVersion, tokens: BillableMetric
+) -> None:
+    priced(draft, tokens)
+
+    def refused(sentence: str, service: Any, **arguments: Any) -> None:
+        before = catalogue()
+        with pytest.raises(PlanVersionNotPublishable, match=sentence):
+            service(plan_version_id=draft.pk, **arguments)
+        assert catalogue() == before
+
+    refused("is draft and cannot become archived", archive_plan_version)
+    publish_plan_version(plan_version_id=draft.pk, now=LATER)
+    refused("is published and cannot become published", publish_plan_version, now=LATER)
+    archive_plan_version(plan_version_id=draft.pk)
+    refused("is archived and cannot become published", publish_plan_version, now=LATER)
+    refused("is archived and cannot become archived", archive_plan_version)
+
+
+# --- Scheduled prices ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effective_from", [NEW_YEAR, dt.date(2023, 1, 1)])
+def test_new_amounts_are_recorded_beside_the_old_ones(tokens: BillableMetric, effective_from: dt.date) -> None:
+    plan_version = published_plan(graduated(tokens, ("1000", "0.20"), (None, "0.10")))
+    first = PriceVersion.objects.get()
+
+    recorded = schedule_price_version(
+        price=first.price, effective_from=effective_from, terms=TIERED, now=LATER, note="Cheaper for all"
+    )
+
+    assert set(PriceVersion.objects.filter(price__plan_version=plan_version)) == {first, recorded}
+    stored = PriceVersion.objects.get(pk=recorded.pk)
+    assert (stored.effective_from, stored.recorded_at, stored.note) == (effective_from, LATER, "Cheaper for all")
+    assert stored.is_sealed
+    assert terms_of(stored) == TIERED
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"terms": PriceTerms(flat_amount=Decimal(1))}, "flat_amount"),
+        ({"terms": PriceTerms()}, "unit_amount"),
+        ({"terms": PriceTerms(unit_amount=Decimal(1), per_units=Decimal(7))}, "per_units"),
+        ({"note": "x" * 201}, "note"),
+        ({"effective_from": dt.date(1, 1, 1)}, "effective_from"),
+        ({"effective_from": dt.date(1969, 12, 31)}, "effective_from"),
+        ({"effective_from": dt.date(2200, 1, 1)}, "effective_from"),
+    ],
+)
+def test_amounts_that_cannot_be_are_not_scheduled(tokens: BillableMetric, changes: dict[str, Any], field: str) -> None:
+    published_plan(per_unit(tokens, "3.00"))
+    price = Price.objects.get()
+    before = catalogue()
+
+    with pytest.raises((InvalidInput, ValidationError)) as refusal:
+        schedule_price_version(**{"price": price, "effective_from": NEW_YEAR, "terms": CHEAP, "now": LATER, **changes})
+
+    error = refusal.value
+    assert field in ([error.field] if isinstance(error, InvalidInput) else error.message_dict)
+    assert catalogue() == before
+
+
+def test_prices_of_a_draft_are_changed_and_not_scheduled(draft: PlanVersion, tokens: BillableMetric) -> None:
+    price = priced(draft, tokens).price
+    before = catalogue()
+
+    with pytest.raises(PriceNotSchedulable, match=r"Scale v1 .* is draft.*Change the draft instead") as refusal:
+        schedule_price_version(price=price, effective_from=NEW_YEAR, terms=CHEAP, now=LATER)
+
+    assert refusal.value.code == "price_not_schedulable"
+    assert catalogue() == before
+
+
+def test_prices_of_an_archived_plan_are_not_scheduled(tokens: BillableMetric) -> None:
+    archive_plan_version(plan_version_id=published_plan(per_unit(tokens, "3.00")).pk)
+    before = catalogue()
+
+    with pytest.raises(PriceNotSchedulable, match=r"is archived.*Make a new version of the plan") as refusal:
+        schedule_price_version(price=Price.objects.get(), effective_from=NEW_YEAR, terms=CHEAP, now=LATER)
+
+    assert isinstance(refusal.value, BillingError)
+    assert catalogue() == before

@@ -1,0 +1,201 @@
+"""The explorer, the unattributed list and the conflicts, as staff see them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from apps.billable_metrics.models import BillableMetric
+from apps.customers.models import Customer
+from apps.usage.models import UsageConflict, UsageEvent
+from apps.usage.services import record_events, settle_cutoff
+from tests.factories import BillableMetricFactory, CustomerFactory
+from tests.usage.events import NOON, event
+
+pytestmark = pytest.mark.django_db
+EVENTS = "admin:usage_usageevent_changelist"
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture
+def page(client: Client, clerk: User) -> Client:
+    client.force_login(clerk)
+    return client
+
+
+@pytest.fixture
+def acme(db: None) -> Customer:
+    customer: Customer = CustomerFactory(external_id="acme", name="Acme")
+    return customer
+
+
+def shown(page: Client, **query: str) -> list[str]:
+    response = page.get(reverse(EVENTS), query)
+    assert response.status_code == 200
+    return sorted(found.event_id for found in response.context["cl"].result_list)
+
+
+def test_the_list_is_found_by_whole_id_and_by_subject(page: Client, acme: Customer) -> None:
+    record_events(
+        events=[event("request-1"), event("request-2"), event("request-3", subject="nobody")], api_key_id=None
+    )
+    assert shown(page) == ["request-1", "request-2", "request-3"]
+    assert shown(page, q="request-1") == ["request-1"]
+    assert shown(page, q="request") == []
+    assert shown(page, q="acme") == ["request-1", "request-2"]
+    assert shown(page, q="nobody") == ["request-3"]
+
+
+def test_the_list_is_filtered(page: Client, acme: Customer) -> None:
+    record_events(events=[event("a"), event("b", type="image"), event("c", subject="nobody")], api_key_id=None)
+    assert shown(page, type="image") == ["b"]
+    assert shown(page, attributed="no") == ["c"]
+    assert shown(page, attributed="yes") == ["a", "b"]
+    assert shown(page, customer__id__exact=str(acme.pk)) == ["a", "b"]
+
+
+def test_a_link_from_an_invoice_line_shows_exactly_its_events_and_says_so(page: Client, acme: Customer) -> None:
+    metric = BillableMetricFactory(code="tokens")
+    good = [event("in"), event("last", at=NOON + HOUR - dt.timedelta(microseconds=1))]
+    others = [
+        event("outside", at=NOON + HOUR),
+        event("no number", data={}),
+        event("other type", type="image"),
+        event("other subject", subject="nobody"),
+    ]
+    record_events(events=good + others, api_key_id=None)
+    cutoff = settle_cutoff()
+    record_events(events=[event("late")], api_key_id=None)
+    query = {
+        "customer": str(acme.pk),
+        "metric": metric.code,
+        "window_start": NOON.isoformat(),
+        "window_end": (NOON + HOUR).isoformat(),
+        "stored_before": cutoff.isoformat(),
+    }
+
+    response = page.get(f"{reverse(EVENTS)}?{urlencode(query)}")
+
+    assert sorted(found.event_id for found in response.context["cl"].result_list) == ["in", "last"]
+    text = " ".join(response.content.decode().split())
+    assert "2 events" in text
+    assert "200 tokens" in text
+    assert shown(page, **query, q="last") == ["last"]
+    assert "late" in shown(page, **{**query, "stored_before": ""})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"customer": "x"},
+        {"customer": "0"},
+        {"metric": "none"},
+        {"window_start": "soon"},
+        {"window_end": "2023-11-16T12:00"},
+    ],
+)
+def test_a_broken_link_says_so_and_shows_the_whole_list(page: Client, acme: Customer, changes: dict[str, str]) -> None:
+    BillableMetricFactory(code="tokens")
+    query = {
+        "customer": str(acme.pk),
+        "metric": "tokens",
+        "window_start": NOON.isoformat(),
+        "window_end": NOON.isoformat(),
+        **changes,
+    }
+    response = page.get(reverse(EVENTS), query, follow=True)
+    assert response.redirect_chain == [(reverse(EVENTS), 302)]
+    assert "names no whole window" in response.content.decode()
+
+
+def test_the_list_takes_the_same_queries_for_many_events(
+    page: Client, acme: Customer, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    record_events(events=[event(str(n)) for n in range(60)], api_key_id=None)
+    with django_assert_max_num_queries(20):
+        response = page.get(reverse(EVENTS))
+    assert len(response.context["cl"].result_list) == 50
+
+
+def test_the_event_page_tells_what_it_counts_for(page: Client, acme: Customer) -> None:
+    BillableMetricFactory(name="Input tokens")
+    BillableMetricFactory(name="Seconds", value_property="seconds")
+    record_events(events=[event(data={"input_tokens": 1234, "note": "<b>"})], api_key_id=None)
+    found = UsageEvent.objects.get()
+
+    text = page.get(reverse("admin:usage_usageevent_change", args=[found.pk])).content.decode()
+
+    assert "1,234 tokens" in " ".join(text.split())
+    assert "“seconds” holds no number" in text
+    assert "&lt;b&gt;" in text
+
+
+def test_the_page_of_an_unmatched_event_says_why_it_is_not_billed(page: Client) -> None:
+    record_events(events=[event(subject="nobody", type="strange")], api_key_id=None)
+    text = page.get(reverse("admin:usage_usageevent_change", args=[UsageEvent.objects.get().pk])).content.decode()
+    assert "Not billed yet" in text
+    assert "No metric measures the type" in text
+
+
+def test_events_cannot_be_changed_or_deleted_in_the_admin(page: Client) -> None:
+    record_events(events=[event()], api_key_id=None)
+    pk = UsageEvent.objects.get().pk
+    assert page.post(reverse("admin:usage_usageevent_change", args=[pk]), {"subject": "x"}).status_code == 403
+    assert page.post(reverse("admin:usage_usageevent_delete", args=[pk]), {"post": "yes"}).status_code == 403
+    assert UsageEvent.objects.get().subject == "acme"
+
+
+def test_unattributed_usage_is_grouped_and_can_be_matched(page: Client) -> None:
+    BillableMetricFactory()
+    record_events(
+        events=[event("a"), event("b", at=NOON + HOUR), event("c", subject="globex", type="image")], api_key_id=None
+    )
+    address = reverse("admin:usage_unattributed_changelist")
+
+    response = page.get(address)
+
+    assert [(g.subject, g.type, g.event_count, g.first_at, g.last_at) for g in response.context["groups"]] == [
+        ("acme", "llm.completion", 2, NOON, NOON + HOUR),
+        ("globex", "image", 1, NOON, NOON),
+    ]
+    assert [kind.name for kind in response.context["types"]] == ["image"]
+
+    CustomerFactory(external_id="acme")
+    assert "2 events now have a customer" in page.post(address, follow=True).content.decode()
+    assert [group.subject for group in page.get(address).context["groups"]] == ["globex"]
+
+
+def test_unattributed_usage_is_turned_page_by_page(page: Client) -> None:
+    record_events(events=[event(f"{n}", subject=f"subject {n:03} &") for n in range(51)], api_key_id=None)
+    first = page.get(reverse("admin:usage_unattributed_changelist"))
+    assert len(first.context["groups"]) == 50
+    second = page.get(reverse("admin:usage_unattributed_changelist"), {"after": first.context["next_after"]})
+    assert [group.subject for group in second.context["groups"]] == ["subject 050 &"]
+
+
+def test_conflicts_show_what_was_refused_beside_what_was_kept(page: Client, acme_metric: BillableMetric) -> None:
+    record_events(events=[event()], api_key_id=None)
+    record_events(events=[event(data={"input_tokens": 98765})], api_key_id=None)
+    conflict = UsageConflict.objects.get()
+
+    assert page.get(reverse("admin:usage_usageconflict_changelist"), {"q": "one"}).status_code == 200
+    text = page.get(reverse("admin:usage_usageconflict_change", args=[conflict.pk])).content.decode()
+
+    assert "98765" in text
+    assert "100" in text
+    listed = page.get(reverse("admin:usage_usageconflict_changelist"), {"first_event_id": str(conflict.first_event_id)})
+    assert listed.context["cl"].result_count == 1
+
+
+@pytest.mark.parametrize(
+    "name", [EVENTS, "admin:usage_unattributed_changelist", "admin:usage_usageconflict_changelist"]
+)
+def test_a_user_without_the_permission_sees_nothing(client: Client, name: str) -> None:
+    client.force_login(User.objects.create_user("guest", is_staff=True))
+    assert client.get(reverse(name)).status_code == 403
