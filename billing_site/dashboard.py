@@ -72,7 +72,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = timezone.now()
 
     def may(permission: str) -> bool:
-        return request.user.has_perm(permission)  # type: ignore[union-attr, no-any-return]
+        return request.user.has_perm(permission)
 
     figures = []
     if may("invoices.view_invoice"):
@@ -81,7 +81,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         figures.append(last_close_run())
     if may("usage.view_usageevent"):
         figures += [events_of_the_last_day(now), unmatched_subjects()]
-    steps = getting_started() if may("customers.view_customer") else []
+    # Who may make contracts is the one who sets up.
+    steps = getting_started() if may("contracts.add_contract") else []
     return context | {
         "title": "Dashboard",
         "figures": [figure for figure in figures if figure is not None],
@@ -121,7 +122,7 @@ def last_close_run() -> Figure:
         )
     progress = run_progress(run)
     if run.finished_at is None:
-        notes = (f"Running, {progress.percent}% done",)
+        notes: tuple[str, ...] = (f"Running, {progress.percent}% done",)
     else:
         notes = (f"{progress.invoiced:,} draft{'' if progress.invoiced == 1 else 's'} made",)
     if progress.failed:

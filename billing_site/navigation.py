@@ -120,7 +120,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _item(page: Page, request: HttpRequest) -> dict[str, Any] | None:
-    if page.permission is not None and not request.user.has_perm(page.permission):  # type: ignore[union-attr]
+    if page.permission is not None and not request.user.has_perm(page.permission):
         return None
     try:
         link = reverse(page.url_name)

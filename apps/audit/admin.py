@@ -55,7 +55,7 @@ class FilterForm(forms.Form):
 
 
 @admin.register(AuditLog)
-class AuditLogAdmin(ReadOnlyMixin, ModelAdmin):  # type: ignore[misc]
+class AuditLogAdmin(ReadOnlyMixin, ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -115,7 +115,7 @@ def _page_of(request: HttpRequest, changes: list[Change]) -> dict[str, Any]:
 def _url_of(request: HttpRequest, change: Change) -> str | None:
     """The page of the object, where it still has one that the reader may open."""
     opts = change.model._meta
-    if not change.exists or not request.user.has_perm(f"{opts.app_label}.view_{opts.model_name}"):  # type: ignore[union-attr]
+    if not change.exists or not request.user.has_perm(f"{opts.app_label}.view_{opts.model_name}"):
         return None
     try:
         return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[change.object_id])

@@ -20,7 +20,7 @@ from django.db import models
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
 
 from apps.audit.wording import field_label, value_in_words
-from apps.common.admin import HistoryScope
+from apps.common.history import HistoryScope
 
 CREATED, CHANGED, DELETED = "created", "changed", "deleted"
 _LABELS = {"insert": CREATED, "update": CHANGED, "delete": DELETED}
@@ -126,7 +126,8 @@ def recent_changes(
     """Return the newest changes, newest first, each compared with the state before it.
 
     ``before`` is the place after which a further page begins, or an instant. ``user_id`` 0 stands for the system.
-    ``scopes`` limits the log to the rows of a history page; without it, ``tracked_model`` and ``object_id`` do.
+    ``scopes`` limits the log to the rows of a history page, where a model that keeps no history adds nothing;
+    without it, ``tracked_model`` and ``object_id`` do.
     """
     if scopes is None:
         wanted = [tracked_model] if tracked_model is not None else tracked_models()
@@ -154,7 +155,9 @@ def _newest_places(
     """The places of the newest events over all scopes: one query, at most ``limit`` rows of each table."""
     parts = []
     for scope in scopes:
-        event_model = event_models()[scope.model._meta.label]
+        event_model = event_models().get(scope.model._meta.label)
+        if event_model is None:
+            continue
         events = event_model._default_manager.filter(**scope.lookup)
         events = _by_user(events, user_id)
         if from_at is not None:
@@ -304,7 +307,7 @@ def _objects(table: str, events: Iterable[Any]) -> dict[int, models.Model]:
 
 def _rows(model: type[models.Model], keys: set[Any]) -> dict[Any, models.Model]:
     # Names of rows are often made of their parents' names.
-    return model._default_manager.select_related().in_bulk(keys)  # type: ignore[return-value]
+    return model._default_manager.select_related().in_bulk(keys)
 
 
 def _users(events: Iterable[Any]) -> dict[int, User]:

@@ -13,7 +13,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -25,6 +25,7 @@ from unfold.views import ChangeList
 
 from apps.common.errors import BillingError
 from apps.common.forms import billing_formfield
+from apps.common.history import HistoryScope
 
 M = TypeVar("M", bound=models.Model)
 
@@ -94,14 +95,6 @@ def register_panel(model_label: str, panel: Panel) -> None:
     _panels[model_label.lower()].append(panel)
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryScope:
-    """Rows whose changes belong on a history page: a tracked model, and a filter on its event table."""
-
-    model: type[models.Model]
-    lookup: Mapping[str, Any]
-
-
 HistoryPage = Callable[[HttpRequest, "BillingAdmin[Any]", Any], HttpResponse]
 _history_page: list[HistoryPage] = []
 
@@ -120,20 +113,35 @@ def add_refusal(
 
     ``field_names`` gives the form's name of a service input where the two differ.
     """
-    faults: Mapping[str | None, Sequence[str]]
+    faults: Mapping[str, Sequence[str]]
     if isinstance(refusal, BillingError):
-        faults = {refusal.field: [refusal.detail]}
+        faults = {refusal.field or NON_FIELD_ERRORS: [refusal.detail]}
     elif hasattr(refusal, "error_dict"):
-        faults = dict(refusal.message_dict)
+        faults = refusal.message_dict
     else:
-        faults = {None: refusal.messages}
+        faults = {NON_FIELD_ERRORS: refusal.messages}
     for name, sentences in faults.items():
-        target = (field_names or {}).get(name or "", name)
+        target = (field_names or {}).get(name, name)
         form.add_error(target if target in form.fields else None, list(sentences))
 
 
-class BillingChangeList(ChangeList):  # type: ignore[misc]
+def is_in_use(row: models.Model) -> bool:
+    """Whether a row that must be kept refers to this one. Looked up once for each loaded object."""
+    known: bool | None = row.__dict__.get("_ch_is_in_use")
+    if known is None:
+        known = any(
+            relation.related_model._base_manager.filter(**{relation.field.name: row}).exists()
+            for relation in row._meta.related_objects
+            if relation.on_delete is models.PROTECT
+        )
+        row.__dict__["_ch_is_in_use"] = known
+    return known
+
+
+class BillingChangeList(ChangeList):
     """A list that counts its rows once: what is shown unfiltered is all there is."""
+
+    full_result_count: int | None
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -141,7 +149,7 @@ class BillingChangeList(ChangeList):  # type: ignore[misc]
             self.full_result_count = self.result_count
 
 
-class BillingAdmin(ModelAdmin, Generic[M]):  # type: ignore[misc]
+class BillingAdmin(ModelAdmin, Generic[M]):
     """The base of our admin pages.
 
     ``empty_state`` is what an empty list says: a title, a sentence, and the name of an address with the label of
@@ -201,20 +209,31 @@ class BillingAdmin(ModelAdmin, Generic[M]):  # type: ignore[misc]
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> type[forms.ModelForm[Any]]:
         form_class: type[forms.ModelForm[Any]] = super().get_form(request, obj, change=change, **kwargs)
-        refusal = getattr(request, "ch_refusal", None)
+        refusal: BillingError | ValidationError | None = getattr(request, "ch_refusal", None)
         if refusal is None:
             return form_class
+        refused = refusal
         names = self.refusal_fields
 
         class RefusedForm(form_class):  # type: ignore[valid-type, misc]
             def _post_clean(self) -> None:
                 super()._post_clean()
-                add_refusal(self, refusal, names)
+                add_refusal(self, refused, names)
 
         return RefusedForm
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return billing_formfield(db_field) or super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only what nothing refers to is deleted. Django would collect and list every row that does, however many."""
+        return super().has_delete_permission(request, obj) and (obj is None or obj.pk is None or not is_in_use(obj))
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """The page's own actions. Rows are deleted one by one, on their pages."""
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
 
     def history_scopes(self, obj: M) -> list[HistoryScope]:
         """What the object's history page shows: the object, and the rows that a page adds to it."""
@@ -233,7 +252,7 @@ class BillingAdmin(ModelAdmin, Generic[M]):  # type: ignore[misc]
         return _history_page[0](request, self, shown)
 
 
-class BillingInline(TabularInline):  # type: ignore[misc]
+class BillingInline(TabularInline):
     """The base of our inline tables."""
 
     extra = 0

@@ -23,7 +23,7 @@ class AmountField(forms.DecimalField):
 
     widget = UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "class": "ch-amount", "autocomplete": "off"})
 
-    def to_python(self, value: Any) -> Decimal | None:
+    def to_python(self, value: Any) -> Decimal | None:  # type: ignore[override]  # as DecimalField itself
         if isinstance(value, str):
             value = value.strip().replace("_", "")
             if "," in value:
@@ -51,7 +51,9 @@ def billing_formfield(db_field: Any) -> forms.Field | None:
     if isinstance(db_field, ZoneField):
         return _searchable_choice(db_field, [(name, name.replace("_", " ")) for name in zone_names()])
     if isinstance(db_field, CountryField):
-        return _searchable_choice(db_field, list(db_field.get_choices(include_blank=False)))
+        return _searchable_choice(
+            db_field, [(str(code), str(name)) for code, name in db_field.get_choices(include_blank=False)]
+        )
     if isinstance(db_field, models.DecimalField) and not db_field.choices:
         return cast(forms.Field, db_field.formfield(form_class=AmountField, widget=AmountField.widget))
     return None

@@ -6,8 +6,9 @@ changes to those rows. The actor and the reason travel in the history context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pghistory
@@ -43,3 +44,11 @@ def acting(actor: AbstractBaseUser | None, *, reason: str = "", **details: Any) 
         metadata["reason"] = reason
     with pghistory.context(**metadata):
         yield
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryScope:
+    """Rows whose changes belong on a history page: a tracked model, and a filter on its event table."""
+
+    model: type[models.Model]
+    lookup: Mapping[str, Any]

@@ -22,7 +22,6 @@ from unfold.forms import BaseDialogForm
 
 from apps.common.admin import (
     BillingAdmin,
-    HistoryScope,
     Panel,
     acting_user,
     add_refusal,
@@ -34,6 +33,7 @@ from apps.common.admin import (
 )
 from apps.common.errors import BillingError
 from apps.common.formatting import format_day, format_days
+from apps.common.history import HistoryScope
 from apps.contracts.forms import ONE_DAY, ContractForm, EndContractForm
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.services import activate_contract, change_draft_contract, create_contract, end_contract
@@ -55,7 +55,7 @@ class ActivateForm(BaseDialogForm):
     form_before_template = "admin/contracts/activate_summary.html"
 
     def get_before_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
-        contract = Contract.objects.select_related("customer").get(pk=object_id)
+        contract = Contract.objects.select_related("customer").get(pk=str(object_id))
         phase = contract.phases.select_related("plan_version__plan").first()
         return {
             "contract": contract,
@@ -153,7 +153,7 @@ class ContractAdmin(BillingAdmin[Contract]):
         offered.label, offered.help_text = declared.label, declared.help_text
         form.base_fields["plan_version"] = offered
         if obj is None:
-            zone = form.base_fields["timezone"]
+            zone: Any = form.base_fields["timezone"]
             zone.choices, zone.initial = [("", ""), *zone.choices], ""
             zone.help_text = "Days and periods begin at midnight here. Empty: the customer's time zone."
         return form
@@ -165,7 +165,7 @@ class ContractAdmin(BillingAdmin[Contract]):
 
     def _is_editable(self, request: HttpRequest, contract: Contract | None) -> bool:
         if contract is None:
-            return self.has_add_permission(request)
+            return bool(self.has_add_permission(request))
         return self.has_change_permission(request, contract)
 
     # --- Permissions -------------------------------------------------------------------------------------------------
@@ -184,12 +184,9 @@ class ContractAdmin(BillingAdmin[Contract]):
         return self._may_move(request, object_id, ContractStatus.ACTIVE)
 
     def _may_move(self, request: HttpRequest, object_id: str | None, status: ContractStatus) -> bool:
-        return request.user.has_perm("contracts.change_contract") and (
+        return bool(request.user.has_perm("contracts.change_contract")) and (
             object_id is None or Contract.objects.filter(pk=object_id, status=status).exists()
         )
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        return {}  # A contract is deleted one at a time, while it is a draft.
 
     # --- Saving ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from apps.common.admin import BillingAdmin, BillingInline, HistoryScope, number_cell
+from apps.common.admin import BillingAdmin, BillingInline, number_cell
+from apps.common.history import HistoryScope
 from apps.customers.models import BillingEntity, Customer, CustomerAlias
 
 ADDRESS_FIELDS = ["line1", "line2", ("postal_code", "city"), ("region", "country")]

@@ -286,6 +286,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
                 "title": "Why this amount?",
                 "subtitle": str(line),
                 "opts": Invoice._meta,
+                "object": line.invoice,
                 "line": line,
                 "explanation": explain_line(line),
                 "tiers": tier_charges(line),

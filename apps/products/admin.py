@@ -24,7 +24,6 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from apps.common.admin import (
     BillingAdmin,
     BillingInline,
-    HistoryScope,
     Panel,
     ReadOnlyMixin,
     acting_user,
@@ -35,6 +34,7 @@ from apps.common.admin import (
     register_panel,
 )
 from apps.common.fields import currency_choices
+from apps.common.history import HistoryScope
 from apps.products.forms import NewPlanForm, PriceForm, ScheduleForm, TierForm, TierFormSet
 from apps.products.models import (
     BillingInterval,
@@ -133,7 +133,7 @@ class NewVersionForm(BaseDialogForm):
             for version in PlanVersion.objects.filter(plan=self.object_id).select_related("plan")
         }
         newest = next(iter(self.versions.values()), None)
-        self.fields["start_from"].choices = [  # type: ignore[attr-defined]
+        self.fields["start_from"].choices = [
             *((key, f"The prices of v{version.number} ({version.currency})") for key, version in self.versions.items()),
             ("empty", "An empty price list"),
         ]
@@ -277,7 +277,7 @@ class PublishForm(BaseDialogForm):
     form_before_template = "admin/products/publish_summary.html"
 
     def get_before_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
-        version = PlanVersion.objects.select_related("plan").get(pk=object_id)
+        version = PlanVersion.objects.select_related("plan").get(pk=str(object_id))
         return {"version": version, "prices": version.prices.count()}
 
 
@@ -484,9 +484,6 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
             "tiers"
         )
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        return {}  # Prices are removed one by one, by the service that knows which may be.
-
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
         return ["plan_version", "product", "metric"]
 
@@ -687,7 +684,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
 
     @display(description="Price")
     def amounts_shown(self, version: PriceVersion) -> SafeString:
-        return format_html_join(format_html("<br>"), "{}", ((line,) for line in price_in_words(version)))
+        return format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
 
     @display(description="Included")
     def included_shown(self, version: PriceVersion) -> str:

@@ -71,7 +71,9 @@ class AmountsForm(forms.ModelForm[PriceVersion]):
         for name, models in shown_for.items():
             if name in self.fields:
                 widget = self.fields[name].widget
-                getattr(widget, "widget", widget).attrs[SHOWN_FOR] = models
+                # A foreign key's select is wrapped in the links that add and change its rows.
+                inner: Any = getattr(widget, "widget", widget)
+                inner.attrs[SHOWN_FOR] = models
         if "per_units" in self.fields:
             self.fields["per_units"].required = False
             self.fields["included_units"].required = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,11 +24,12 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from apps.billable_metrics.models import BillableMetric
-from apps.common.admin import BillingAdmin, Panel, ReadOnlyMixin, register_panel
+from apps.common.admin import BillingAdmin, HistoryScope, M, Panel, ReadOnlyMixin, register_panel
 from apps.common.formatting import format_instant
 from apps.customers.models import Customer
 from apps.customers.selectors import customers_by_subject
-from apps.usage.models import EventType, UsageConflict, UsageEvent
+from apps.usage.events import readable_json
+from apps.usage.models import EventType, Unattributed, UsageConflict, UsageEvent
 from apps.usage.selectors import (
     MeasuredUsage,
     UsageWindow,
@@ -45,6 +45,20 @@ from apps.usage.services import attribute_events
 MOST_COUNTED = 10_000
 SUBJECTS_PER_PAGE = 50
 MOST_TYPES = 100
+
+
+class LogRowAdmin(ReadOnlyMixin, BillingAdmin[M]):
+    """Pages of rows that are written once. They have no history, since they do not change."""
+
+    actions = None
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
+
+    def history_scopes(self, obj: M) -> list[HistoryScope]:
+        return []
 
 
 class BoundedPaginator(Paginator[Any]):
@@ -144,7 +158,7 @@ class AttributedFilter(admin.SimpleListFilter):
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(ReadOnlyMixin, BillingAdmin[UsageEvent]):
+class UsageEventAdmin(LogRowAdmin[UsageEvent]):
     list_display = [
         "event_id_shown",
         "occurred_at_shown",
@@ -156,10 +170,11 @@ class UsageEventAdmin(ReadOnlyMixin, BillingAdmin[UsageEvent]):
     list_filter = [WindowFilter, ("customer", AutocompleteSelectFilter), TypeFilter, AttributedFilter]
     list_select_related = ["source", "customer"]
     list_before_template = "admin/usage/window_banner.html"
+    # Counting each choice of each filter would read the whole log.
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ["event_id", "subject"]
     search_help_text = "Whole event ID or subject"
     paginator = BoundedPaginator
-    actions = None
     fieldsets = [
         (
             None,
@@ -189,10 +204,6 @@ class UsageEventAdmin(ReadOnlyMixin, BillingAdmin[UsageEvent]):
         "Make an API key",
     )
 
-    def get_urls(self) -> list[URLPattern]:
-        unattributed = self.admin_site.admin_view(self.unattributed_view)
-        return [path("unattributed/", unattributed, name="usage_unattributed_changelist"), *super().get_urls()]
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UsageEvent], search_term: str
     ) -> tuple[QuerySet[UsageEvent], bool]:
@@ -217,35 +228,11 @@ class UsageEventAdmin(ReadOnlyMixin, BillingAdmin[UsageEvent]):
             context["most_counted"] = MOST_COUNTED
         return super().changelist_view(request, context)  # type: ignore[no-any-return]
 
-    def unattributed_view(self, request: HttpRequest) -> HttpResponse:
-        """Usage that nobody is billed for: unknown subjects, and types that no metric measures."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        if request.method == "POST":
-            count = attribute_events()
-            messages.success(request, f"{count:,} events now have a customer." if count else "Nothing new to match.")
-            return HttpResponseRedirect(request.path)
-        after = request.GET.get("after", "")
-        groups = unattributed_groups(after=after, limit=SUBJECTS_PER_PAGE)
-        subjects = {group.subject for group in groups}
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Unattributed usage",
-            "opts": self.opts,
-            "groups": groups,
-            "after": after,
-            "next_after": max(subjects) if len(subjects) == SUBJECTS_PER_PAGE else None,
-            "types": unmeasured_types(limit=MOST_TYPES),
-            "may_add_customer": request.user.has_perm("customers.add_customer"),
-            "may_add_metric": request.user.has_perm("billable_metrics.add_billablemetric"),
-        }
-        return TemplateResponse(request, "admin/usage/unattributed.html", context)
-
     # --- Displays ----------------------------------------------------------------------------------------------------
 
     @display(description="Event ID")
     def event_id_shown(self, event: UsageEvent) -> SafeString:
-        return format_html('<span class="ch-code">{}</span>', event.event_id)
+        return format_html('<span class="ch-code ch-nowrap">{}</span>', event.event_id)
 
     @display(description="Occurred at")
     def occurred_at_shown(self, event: UsageEvent) -> SafeString:
@@ -286,15 +273,53 @@ class UsageEventAdmin(ReadOnlyMixin, BillingAdmin[UsageEvent]):
         return format_html('<a class="ch-link" href="{}?first_event_id={}">{}</a>', url, event.pk, count)
 
 
+@admin.register(Unattributed)
+class UnattributedAdmin(ReadOnlyMixin, BillingAdmin[Unattributed]):
+    """Usage that nobody is billed for: unknown subjects, and types that no metric measures."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Unattributed | None = None) -> bool:
+        return request.user.has_perm("usage.view_usageevent")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        """One page only: an event has its own."""
+        page = self.admin_site.admin_view(self.changelist_view)
+        return [path("", page, name="usage_unattributed_changelist")]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            count = attribute_events()
+            messages.success(request, f"{count:,} events now have a customer." if count else "Nothing new to match.")
+            return HttpResponseRedirect(request.path)
+        after = request.GET.get("after", "")
+        groups = unattributed_groups(after=after, limit=SUBJECTS_PER_PAGE)
+        subjects = {group.subject for group in groups}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Unattributed usage",
+            "opts": self.opts,
+            "groups": groups,
+            "after": after,
+            "next_after": groups[-1].subject if len(subjects) == SUBJECTS_PER_PAGE else None,
+            "types": unmeasured_types(limit=MOST_TYPES),
+            "may_add_customer": request.user.has_perm("customers.add_customer"),
+            "may_add_metric": request.user.has_perm("billable_metrics.add_billablemetric"),
+        }
+        return TemplateResponse(request, "admin/usage/unattributed.html", context)
+
+
 @admin.register(UsageConflict)
-class UsageConflictAdmin(ReadOnlyMixin, BillingAdmin[UsageConflict]):
+class UsageConflictAdmin(LogRowAdmin[UsageConflict]):
     list_display = ["event_id_shown", "source", "type", "subject", "times_received", "last_received_shown"]
     list_select_related = ["source"]
     list_filter = ["source"]
     search_fields = ["=event_id", "=subject"]
     search_help_text = "Whole event ID or subject"
     paginator = BoundedPaginator
-    actions = None
     fieldsets = [
         (
             None,
@@ -367,7 +392,7 @@ def _instant_cell(instant: dt.datetime) -> SafeString:
 
 
 def _data_block(data: Any) -> SafeString:
-    return format_html('<pre class="ch-code">{}</pre>', json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True))
+    return format_html('<pre class="ch-code">{}</pre>', readable_json(data))
 
 
 def render_measurements(request: HttpRequest, event: UsageEvent) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -22,6 +23,13 @@ _MOST_DECIMALS = 200
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 _is_canonical_uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
 _ENCODED_AS_THEY_ARE = frozenset([str, int, bool, type(None)])
+
+
+class ExactDecoder(json.JSONDecoder):
+    """Reads stored data with every digit: a float would show other numbers than were sent."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(parse_float=Decimal, **kwargs)
 
 
 class EventInput(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +56,11 @@ def canonical_json(data: Mapping[str, Any]) -> bytes:
         if type(value) not in _ENCODED_AS_THEY_ARE:
             return _encode(_normalised(data))
     return _encode(data)
+
+
+def readable_json(data: Mapping[str, Any]) -> str:
+    """Data as people read it: keys sorted, indented, numbers with every digit."""
+    return msgspec.json.format(_encode(data), indent=2).decode()
 
 
 def key_of(event_id: str) -> tuple[int, bytes]:

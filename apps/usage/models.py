@@ -12,6 +12,7 @@ from django.db.models import F, Q
 
 from apps.access.models import ApiKey
 from apps.customers.models import Customer
+from apps.usage.events import ExactDecoder
 
 
 class UsageSource(models.Model):
@@ -99,9 +100,15 @@ class UsageEvent(models.Model):
     attributed_at = models.DateTimeField(null=True)
     occurred_at = models.DateTimeField()
     stored_at = models.DateTimeField()
-    data = models.JSONField(default=dict)
+    data = models.JSONField(default=dict, decoder=ExactDecoder)
     api_key = models.ForeignKey(
-        ApiKey, null=True, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+        ApiKey,
+        null=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        verbose_name="API key",
     )
 
     objects = UsageEventQuerySet.as_manager()
@@ -132,6 +139,15 @@ class UsageEvent(models.Model):
         return self.event_id
 
 
+class Unattributed(UsageEvent):
+    """The events without a customer, as a page of their own. It has no permissions but those of events."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "unattributed usage"
+
+
 class UsageConflict(models.Model):
     """An event that was refused since its (source, id) was stored before with another payload.
 
@@ -146,12 +162,18 @@ class UsageConflict(models.Model):
     type = models.TextField()
     subject = models.TextField()
     occurred_at = models.DateTimeField()
-    data = models.JSONField(default=dict)
+    data = models.JSONField(default=dict, decoder=ExactDecoder)
     received_at = models.DateTimeField("first received at")
     last_received_at = models.DateTimeField()
     times_received = models.PositiveIntegerField(default=1)
     api_key = models.ForeignKey(
-        ApiKey, null=True, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+        ApiKey,
+        null=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        verbose_name="API key",
     )
 
     class Meta:

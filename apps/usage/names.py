@@ -15,9 +15,10 @@ _event_types: set[str] = set()
 
 def source_ids(names: Collection[str]) -> Mapping[str, int]:
     """Return the ID of each source, storing those that are new."""
-    if all(name in _source_ids for name in names):
-        return _source_ids
+    known = {name: source_id for name in names if (source_id := _source_ids.get(name)) is not None}
     wanted = sorted(set(names))
+    if len(known) == len(wanted):
+        return known
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO usage_source (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [wanted])
         cursor.execute("SELECT name, id FROM usage_source WHERE name = ANY(%s)", [wanted])

@@ -57,8 +57,9 @@ def test_a_worker_killed_in_the_middle_of_a_close_costs_nothing(processes: Proce
     assert Invoice.objects.count() == 0
     assert not is_finished(run)
 
-    processes.worker()
-    processes.send("closing.resume_runs")
+    for _ in range(2):
+        processes.worker()
+        processes.send("closing.resume_runs")
     wait_until(lambda: is_finished(run), seconds=60, what=f"the resumed run\n{processes.logs()}")
 
     assert_closed_once()
@@ -78,7 +79,7 @@ def start_in_a_thread() -> CloseRun:
     return started[0]
 
 
-def test_two_workers_at_once_close_each_period_once() -> None:
+def test_four_workers_at_once_close_each_period_once() -> None:
     active_contracts(published_plan(flat_fee("49.00")), CONTRACTS)
     run = start_close_run(as_of=utc(2023, 12, 2))
     failures: list[BaseException] = []

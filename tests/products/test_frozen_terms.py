@@ -172,9 +172,6 @@ def test_a_draft_may_still_change() -> None:
     assert PlanVersion.objects.get(pk=draft.pk).currency == "JPY"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="The trigger looks up the plan version that a price leaves, not the one it joins"
-)
 def test_no_charge_of_a_draft_is_moved_into_it(sold: PlanVersion) -> None:
     draft = create_plan(code="draft", name="Draft", currency="USD")
     PriceFactory(plan_version=draft, name="Smuggled")

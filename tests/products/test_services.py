@@ -31,6 +31,7 @@ from apps.products.terms import PriceTerms, terms_of
 from tests.builders import SET_UP_AT, flat_fee, graduated, per_unit, published_plan
 from tests.conftest import utc
 from tests.factories import BillableMetricFactory, ProductFactory
+from tests.refusals import fields_of
 
 pytestmark = pytest.mark.django_db
 
@@ -102,7 +103,7 @@ def test_a_plan_that_cannot_be_is_refused_by_field(changes: dict[str, Any], fiel
     with pytest.raises(ValidationError) as refusal:
         create_plan(**{"code": "scale", "name": "Scale", "currency": "USD", **changes})
 
-    assert list(refusal.value.message_dict) == [field]
+    assert fields_of(refusal.value) == [field]
     assert catalogue() == before
 
 
@@ -219,8 +220,7 @@ def test_a_charge_that_cannot_be_is_refused_and_nothing_is_stored(
     with pytest.raises((InvalidInput, ValidationError)) as refusal:
         priced(draft, **{"metric": tokens, **changes})
 
-    error = refusal.value
-    assert field in ([error.field] if isinstance(error, InvalidInput) else error.message_dict)
+    assert fields_of(refusal.value) == [field]
     assert catalogue() == before
 
 
@@ -322,7 +322,7 @@ def test_publishing_seals_every_amount(draft: PlanVersion, tokens: BillableMetri
 def test_a_plan_without_prices_is_not_published(draft: PlanVersion) -> None:
     before = catalogue()
 
-    with pytest.raises(PlanVersionNotPublishable, match="has no prices yet. Add at least one") as refusal:
+    with pytest.raises(PlanVersionNotPublishable, match="has no prices yet") as refusal:
         publish_plan_version(plan_version_id=draft.pk, now=LATER)
 
     assert refusal.value.code == "plan_version_not_publishable"
@@ -398,8 +398,7 @@ def test_amounts_that_cannot_be_are_not_scheduled(tokens: BillableMetric, change
     with pytest.raises((InvalidInput, ValidationError)) as refusal:
         schedule_price_version(**{"price": price, "effective_from": NEW_YEAR, "terms": CHEAP, "now": LATER, **changes})
 
-    error = refusal.value
-    assert field in ([error.field] if isinstance(error, InvalidInput) else error.message_dict)
+    assert fields_of(refusal.value) == [field]
     assert catalogue() == before
 
 

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.django_db
 NOON = utc(2023, 11, 15, 12)
 
 
-def quantity_of(contract: Contract, instant: dt.datetime = NOON, *, stored_before: dt.datetime | None = None) -> Decimal:
+def quantity_of(
+    contract: Contract, instant: dt.datetime = NOON, *, stored_before: dt.datetime | None = None
+) -> Decimal:
     """The quantity on the only line of the period that contains the instant."""
     [line] = rate_at(contract, instant, stored_before=stored_before).lines
     return line.rated.quantity
@@ -66,7 +68,7 @@ def test_an_event_at_the_start_of_a_period_is_in_it_and_one_at_its_end_is_in_the
     rated = rate_at(contract, start_at)
 
     assert (rated.period.start_at, rated.period.end_at) == (start_at, end_at)
-    assert (rated.lines[0].rated.quantity, rated.lines[0].event_count) == (1_110, 3)
+    assert (rated.lines[0].rated.quantity, rated.lines[0].event_count) == (Decimal(1_110), 3)
     assert quantity_of(contract, start_at - TICK) == 1
     assert quantity_of(contract, end_at) == 10_000
 
@@ -89,10 +91,9 @@ def test_an_event_before_the_contract_is_not_billed(tokens: BillableMetric) -> N
 
 def test_only_what_the_metric_measures_is_counted(tokens: BillableMetric) -> None:
     contract = active_contract(published_plan(per_unit(tokens, "1.00")))
-    other_type = BillableMetricFactory(event_type="image.generation")
-    other_property = BillableMetricFactory(value_property="output_tokens")
-    for metric, quantity in [(tokens, 5), (other_type, 50), (other_property, 500)]:
-        record_usage(contract.customer, metric, (NOON, quantity))
+    record_usage(contract.customer, tokens, (NOON, 5))
+    record_usage(contract.customer, BillableMetricFactory(event_type="image.generation"), (NOON, 50))
+    record_usage(contract.customer, BillableMetricFactory(value_property="output_tokens"), (NOON, 500))
     record_usage(CustomerFactory(), tokens, (NOON, 5_000))
 
     assert quantity_of(contract) == 5
@@ -157,9 +158,7 @@ def test_each_contract_of_a_customer_bills_what_its_own_plan_measures(
 ) -> None:
     customer = CustomerFactory()
     for_tokens = active_contract(published_plan(per_unit(tokens, "1.00")), customer=customer)
-    for_calls = active_contract(
-        published_plan(per_unit(calls, "2.00"), code="calls"), customer=customer, anchor_day=15
-    )
+    for_calls = active_contract(published_plan(per_unit(calls, "2.00"), code="calls"), customer=customer, anchor_day=15)
     record_usage(customer, tokens, (NOON, 5))
     record_usage(customer, calls, (NOON, 1), (utc(2023, 11, 14), 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from urllib.parse import urlencode
 
 import pytest
@@ -126,7 +127,8 @@ def test_the_list_takes_the_same_queries_for_many_events(
 def test_the_event_page_tells_what_it_counts_for(page: Client, acme: Customer) -> None:
     BillableMetricFactory(name="Input tokens")
     BillableMetricFactory(name="Seconds", value_property="seconds")
-    record_events(events=[event(data={"input_tokens": 1234, "note": "<b>"})], api_key_id=None)
+    data = {"input_tokens": 1234, "note": "<b>", "cost": Decimal("0.12345678901234567890123")}
+    record_events(events=[event(data=data)], api_key_id=None)
     found = UsageEvent.objects.get()
 
     text = page.get(reverse("admin:usage_usageevent_change", args=[found.pk])).content.decode()
@@ -134,6 +136,7 @@ def test_the_event_page_tells_what_it_counts_for(page: Client, acme: Customer) -
     assert "1,234 tokens" in " ".join(text.split())
     assert "“seconds” holds no number" in text
     assert "&lt;b&gt;" in text
+    assert "0.12345678901234567890123" in text
 
 
 def test_the_page_of_an_unmatched_event_says_why_it_is_not_billed(page: Client) -> None:
@@ -141,6 +144,15 @@ def test_the_page_of_an_unmatched_event_says_why_it_is_not_billed(page: Client) 
     text = page.get(reverse("admin:usage_usageevent_change", args=[UsageEvent.objects.get().pk])).content.decode()
     assert "Not billed yet" in text
     assert "No metric measures the type" in text
+
+
+def test_every_page_that_an_event_links_to_opens(page: Client, acme: Customer) -> None:
+    record_events(events=[event()], api_key_id=None)
+    record_events(events=[event(data={})], api_key_id=None)
+    pks = {"usageevent": UsageEvent.objects.get().pk, "usageconflict": UsageConflict.objects.get().pk}
+    for model, pk in pks.items():
+        for view in ("change", "history"):
+            assert page.get(reverse(f"admin:usage_{model}_{view}", args=[pk])).status_code == 200, (model, view)
 
 
 def test_events_cannot_be_changed_or_deleted_in_the_admin(page: Client) -> None:

@@ -26,6 +26,7 @@ from tests.usage.events import NOON, event
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Result = TypeVar("Result")
+WRITERS = 4
 
 
 def in_thread(pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Future[Result]:
@@ -58,26 +59,29 @@ def test_an_event_is_committed_before_it_is_answered(send: Send) -> None:
 
 
 def test_concurrent_retries_in_any_order_and_with_other_times_count_once() -> None:
+    """Writers start each round at once with the same new IDs, so that unsorted rows would deadlock."""
     CustomerFactory(external_id="acme")
-    ids = [str(uuid.uuid4()) if n % 2 else f"request-{n}" for n in range(300)]
+    ids = [[str(uuid.uuid4()) if n % 2 else f"{turn}-{n}" for n in range(1000)] for turn in range(5)]
+    together = threading.Barrier(WRITERS, timeout=60)
 
     def retry(seed: int) -> list[RecordedBatch]:
         rng = random.Random(seed)
         answers = []
-        for _ in range(4):
-            batch = [event(event_id, at=NOON + dt.timedelta(days=rng.randrange(60))) for event_id in ids]
+        for turn in ids:
+            batch = [event(event_id, at=NOON + dt.timedelta(days=rng.randrange(60))) for event_id in turn]
             rng.shuffle(batch)
+            together.wait()
             answers.append(record_events(events=batch, api_key_id=None))
         return answers
 
-    with ThreadPoolExecutor(4) as pool:
-        running = [in_thread(pool, lambda seed=seed: retry(seed)) for seed in range(4)]  # type: ignore[misc]
+    with ThreadPoolExecutor(WRITERS) as pool:
+        running = [in_thread(pool, lambda seed=seed: retry(seed)) for seed in range(WRITERS)]  # type: ignore[misc]
         answers = [answer for future in running for answer in future.result(timeout=60)]
 
-    assert sum(answer.accepted for answer in answers) == 300
-    assert sum(answer.duplicates for answer in answers) == 300 * 15
+    assert sum(answer.accepted for answer in answers) == 5000
+    assert sum(answer.duplicates for answer in answers) == 5000 * (WRITERS - 1)
     assert not any(answer.conflicts for answer in answers)
-    assert UsageEvent.objects.count() == 300
+    assert UsageEvent.objects.count() == 5000
 
 
 def test_of_concurrent_conflicting_events_one_stays_and_the_others_are_recorded() -> None:

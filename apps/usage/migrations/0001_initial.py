@@ -1,5 +1,6 @@
 """The event log, in SQL: month partitions, the key table and the functions are beyond what models express."""
 
+import apps.usage.events
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -171,7 +172,7 @@ STATE = [
             ("attributed_at", models.DateTimeField(null=True)),
             ("occurred_at", models.DateTimeField()),
             ("stored_at", models.DateTimeField()),
-            ("data", models.JSONField(default=dict)),
+            ("data", models.JSONField(decoder=apps.usage.events.ExactDecoder, default=dict)),
             (
                 "api_key",
                 models.ForeignKey(
@@ -181,6 +182,7 @@ STATE = [
                     on_delete=django.db.models.deletion.PROTECT,
                     related_name="+",
                     to="access.apikey",
+                    verbose_name="API key",
                 ),
             ),
             (
@@ -233,6 +235,19 @@ STATE = [
         },
     ),
     migrations.CreateModel(
+        name="Unattributed",
+        fields=[],
+        options={
+            "verbose_name": "unattributed usage",
+            "verbose_name_plural": "unattributed usage",
+            "default_permissions": (),
+            "proxy": True,
+            "indexes": [],
+            "constraints": [],
+        },
+        bases=("usage.usageevent",),
+    ),
+    migrations.CreateModel(
         name="UsageConflict",
         fields=[
             (
@@ -245,7 +260,7 @@ STATE = [
             ("type", models.TextField()),
             ("subject", models.TextField()),
             ("occurred_at", models.DateTimeField()),
-            ("data", models.JSONField(default=dict)),
+            ("data", models.JSONField(decoder=apps.usage.events.ExactDecoder, default=dict)),
             ("received_at", models.DateTimeField(verbose_name="first received at")),
             ("last_received_at", models.DateTimeField()),
             ("times_received", models.PositiveIntegerField(default=1)),
@@ -258,6 +273,7 @@ STATE = [
                     on_delete=django.db.models.deletion.PROTECT,
                     related_name="+",
                     to="access.apikey",
+                    verbose_name="API key",
                 ),
             ),
             (

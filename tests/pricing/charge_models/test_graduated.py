@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from apps.pricing.charge_models.base import InvalidTiers, Tier, TierCharge
 from apps.pricing.charge_models.graduated import Graduated, check_tiers
+from apps.pricing.charge_models.per_unit import PerUnit
 from apps.pricing.money import exact_arithmetic, settle
 from apps.pricing.periods import ShareOfDays
 from tests.pricing.strategies import decimals, graduated_prices, per_units, quantities, tier_lists, unit_amounts
@@ -270,6 +271,13 @@ def test_a_share_of_the_quantity_costs_that_share_under_prorated_tiers(
     prorated = price.prorate(share).rate(share.apply(quantity)).amount
 
     assert abs(prorated - settle(share.apply(price.rate(quantity).amount))) < Decimal("1E-20")
+
+
+@given(unit_amounts, per_units, quantities)
+def test_one_tier_is_a_price_per_unit(unit_amount: Decimal, per: Decimal, quantity: Decimal) -> None:
+    graduated = Graduated(tiers=(Tier(None, unit_amount),), per_units=per)
+
+    assert graduated.rate(quantity).amount == PerUnit(unit_amount, per).rate(quantity).amount
 
 
 @given(unit_amounts, quantities)
