@@ -17,6 +17,7 @@ from unfold.admin import ModelAdmin
 
 from apps.audit.models import AuditLog
 from apps.audit.selectors import Change, Cursor, changing_users, recent_changes, tracked_models
+from apps.audit.wording import model_label
 from apps.common.admin import BillingAdmin, ReadOnlyMixin, show_history_with
 
 PAGE_SIZE = 50
@@ -34,7 +35,8 @@ class FilterForm(forms.Form):
         super().__init__(*args, **kwargs)
         people = [(str(user.pk), user.get_full_name() or user.get_username()) for user in changing_users()]
         self.fields["who"].choices = [("", "Everyone"), (SYSTEM, "System"), *people]  # type: ignore[attr-defined]
-        kinds = [(model._meta.label, str(model._meta.verbose_name).capitalize()) for model in tracked_models()]
+        tracked = tracked_models()
+        kinds = [(model._meta.label, model_label(model, tracked)) for model in tracked]
         self.fields["what"].choices = [("", "Everything"), *kinds]  # type: ignore[attr-defined]
 
     @property

@@ -19,7 +19,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
 
-from apps.audit.wording import field_label, value_in_words
+from apps.audit.wording import field_label, model_label, value_in_words
 from apps.common.history import HistoryScope
 
 CREATED, CHANGED, DELETED = "created", "changed", "deleted"
@@ -93,7 +93,7 @@ class Change:
 
     @property
     def model_name(self) -> str:
-        return str(self.model._meta.verbose_name)
+        return model_label(self.model, tracked_models())
 
 
 @lru_cache(maxsize=1)
@@ -110,7 +110,7 @@ def event_models() -> dict[str, type[models.Model]]:
 def tracked_models() -> list[type[models.Model]]:
     """Every model whose changes are kept, by name."""
     tracked = [apps.get_model(label) for label in event_models()]
-    return sorted(tracked, key=lambda model: str(model._meta.verbose_name).lower())
+    return sorted(tracked, key=lambda model: model_label(model, tracked).lower())
 
 
 def recent_changes(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,15 @@ from apps.pricing.formatting import format_quantity
 EXCLUSIVE_ENDS = frozenset({"end_date"})
 LONGEST_TEXT = 160
 ADDRESS_ORDER = ("name", "line1", "line2", "postal_code", "city", "region", "country", "tax_id", "email")
+
+
+def model_label(model: type[models.Model], tracked: Iterable[type[models.Model]]) -> str:
+    """What the log calls a model: its name, or its class's where two share one, as a price and its versions do."""
+    name = str(model._meta.verbose_name)
+    sharing = [other for other in tracked if str(other._meta.verbose_name) == name]
+    if len(sharing) > 1:
+        name = re.sub(r"(?<!^)(?=[A-Z])", " ", model.__name__).lower()
+    return name[:1].upper() + name[1:]
 
 
 def field_label(field: Any) -> str:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from apps.common.history import tracked
 from apps.contracts.models import Contract
 from apps.invoices.models import Invoice
 
@@ -15,6 +16,7 @@ class RunState(models.TextChoices):
     FINISHED = "finished", "Finished"
 
 
+@tracked()
 class CloseRun(models.Model):
     """One pass over the billing periods that had ended.
 

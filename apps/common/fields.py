@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -78,7 +79,7 @@ class CurrencyCodeField(models.CharField[str, str]):
         kwargs.setdefault("choices", currency_choices)
         super().__init__(*args, **kwargs)
 
-    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
         # The offered currencies are a setting, not a part of the schema.
         kwargs.pop("choices", None)

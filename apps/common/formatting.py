@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from babel.numbers import format_currency, get_currency_symbol
 from django.utils import timezone
-from djmoney.money import Money
+from moneyed import Money
 
 from apps.pricing.money import minor_units
 
@@ -21,7 +21,7 @@ def format_money(amount: Money | Decimal, currency: str | None = None) -> str:
     A currency without a sign of its own is printed by its code, which stands apart: ``KWD 12.500``.
     """
     if isinstance(amount, Money):
-        amount, currency = amount.amount, amount.currency.code
+        return format_money(amount.amount, amount.currency.code)
     if currency is None:
         raise TypeError("a bare Decimal needs its currency")
     digits = max(minor_units(currency), -int(amount.normalize().as_tuple().exponent))

@@ -33,4 +33,4 @@ class HistoryMiddleware(pghistory.middleware.HistoryMiddleware):
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path.startswith(EVENTS_PATH):
             return self.get_response(request)  # type: ignore[no-any-return]
-        return super().__call__(request)  # type: ignore[no-any-return]
+        return super().__call__(request)  # type: ignore[no-any-return, no-untyped-call]

@@ -31,6 +31,8 @@ class CustomerAdmin(BillingAdmin[Customer]):
     list_display = ["name", "external_id_shown", "billing_entity", "country_shown", "timezone", "contracts_shown"]
     list_filter = [("billing_entity", AutocompleteSelectFilter), ("parent", AutocompleteSelectFilter)]
     list_select_related = ["billing_entity"]
+    # Said here, for the count below makes Django forget the model's own.
+    ordering = ["name", "id"]
     search_fields = ["name", "external_id", "legal_name", "aliases__alias"]
     search_help_text = "Name, external ID or alias"
     autocomplete_fields = ["billing_entity", "parent"]

@@ -73,6 +73,8 @@ MODEL_WORDS = {
 @admin.register(Product)
 class ProductAdmin(BillingAdmin[Product]):
     list_display = ["name", "code", "prices_shown"]
+    # Said here, for the count below makes Django forget the model's own.
+    ordering = ["name", "id"]
     search_fields = ["name", "code"]
     search_help_text = "Name or code"
     fieldsets = [
@@ -684,7 +686,8 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
 
     @display(description="Price")
     def amounts_shown(self, version: PriceVersion) -> SafeString:
-        return format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
+        lines = format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
+        return format_html("<div>{}</div>", lines)
 
     @display(description="Included")
     def included_shown(self, version: PriceVersion) -> str:

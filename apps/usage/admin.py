@@ -24,8 +24,9 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from apps.billable_metrics.models import BillableMetric
-from apps.common.admin import BillingAdmin, HistoryScope, M, Panel, ReadOnlyMixin, register_panel
+from apps.common.admin import BillingAdmin, M, Panel, ReadOnlyMixin, register_panel
 from apps.common.formatting import format_instant
+from apps.common.history import HistoryScope
 from apps.customers.models import Customer
 from apps.customers.selectors import customers_by_subject
 from apps.usage.events import readable_json

@@ -162,3 +162,9 @@ def test_a_page_costs_the_same_however_long_the_log_is(django_assert_num_queries
         # Also the billing entities that customers point to. Nothing was changed, so no earlier state is loaded.
         with django_assert_num_queries(6):
             assert recent_changes(limit=100)
+
+
+def test_models_of_one_name_are_told_apart() -> None:
+    published_plan(flat_fee("500"))
+    names = {change.model_name for change in recent_changes()}
+    assert {"Price", "Price version", "Plan version", "Plan"} <= names

@@ -13,7 +13,9 @@ from pytest_django.live_server_helper import LiveServer
 # Playwright's synchronous interface keeps an event loop in this thread, which Django would take for async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -39,19 +41,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as driver:
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def page(chromium: playwright.Browser, live_server: LiveServer) -> Iterator[playwright.Page]:
+def page(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
     """A page on the live site. A script error, or a request to anywhere else, fails the test."""
     complaints: list[str] = []
 
-    def stay_at_home(route: playwright.Route) -> None:
+    def stay_at_home(route: Route) -> None:
         if route.request.url.startswith((live_server.url, "data:", "blob:")):
             route.continue_()
         else:

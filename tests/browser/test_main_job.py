@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import Any
 
 import pytest
 import requests
@@ -143,7 +144,7 @@ def make_a_key(page: Page) -> str:
 
 
 def send_usage(live_server: LiveServer, key: str) -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {
             "specversion": "1.0",
             "id": f"request-{number}",
@@ -171,7 +172,7 @@ def test_from_set_up_to_the_paper(signed_in: Page, live_server: LiveServer, proc
 
     page.goto("/admin/closing/closerun/")
     page.get_by_role("link", name="Start a close run").first.click()
-    page.locator("#dialog [name=wait_for_grace]").uncheck(force=True)
+    page.locator("#dialog").get_by_label("Wait for the grace period").uncheck()
     confirm(page, "Start")
     expect(page.get_by_text("Progress").first).to_be_visible()
     processes.send("closing.resume_runs")

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from apps.products.models import PriceVersion
+from apps.products.models import ChargeModelName, PriceVersion
 from apps.products.selectors import prices_by_plan_version, version_in_force
-from apps.products.services import schedule_price_version
+from apps.products.services import add_price, create_plan, schedule_price_version
 from apps.products.terms import PriceTerms, charge_of
 from tests.builders import flat_fee, graduated, per_unit, published_plan
 from tests.conftest import utc
-from tests.factories import BillableMetricFactory
+from tests.factories import BillableMetricFactory, ProductFactory
 
 KNOWN_AT = utc(2024, 6, 1)
 
@@ -143,3 +143,26 @@ def test_prices_are_read_whole_with_a_fixed_number_of_queries(
         ],
     }
     assert len(charges) == 5
+
+
+@pytest.mark.django_db
+def test_prices_stand_by_position_and_those_of_one_position_by_age() -> None:
+    draft = create_plan(code="scale", name="Scale", currency="EUR")
+    for name, position in [("last", 30), ("first", 10), ("second", 20), ("third", 20)]:
+        add_price(
+            plan_version=draft,
+            product=ProductFactory(),
+            metric=None,
+            name=name,
+            charge_model=ChargeModelName.FLAT,
+            terms=PriceTerms(flat_amount=Decimal(1)),
+            now=KNOWN_AT,
+            position=position,
+        )
+
+    assert [price.name for price in prices_by_plan_version([draft.pk])[draft.pk]] == [
+        "first",
+        "second",
+        "third",
+        "last",
+    ]

@@ -158,6 +158,15 @@ def test_a_copy_is_a_draft_with_the_amounts_that_hold_now(tokens: BillableMetric
     assert set(Price.objects.values_list("product", flat=True)) == {metered.product_id}
 
 
+def test_a_copy_keeps_the_order_of_the_charges(draft: PlanVersion, tokens: BillableMetric) -> None:
+    for name, position in [("last", 30), ("first", 5), ("second", 7)]:
+        priced(draft, tokens, name=name, position=position)
+
+    copy = copy_plan_version(plan_version=draft, now=LATER)
+
+    assert list(copy.prices.values_list("name", "position")) == [("first", 5), ("second", 7), ("last", 30)]
+
+
 # --- Charges of a draft ----------------------------------------------------------------------------------------------
 
 

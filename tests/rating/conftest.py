@@ -43,7 +43,7 @@ def calls(db: None) -> BillableMetric:
 @pytest.fixture
 def months(db: None) -> None:
     """Partitions made beforehand, for properties that roll back each example."""
-    ensure_partitions(dt.date(2023, 9, 1), dt.date(2024, 12, 1))
+    ensure_partitions(dt.date(2023, 10, 1), dt.date(2024, 4, 1))
 
 
 def rate_at(

@@ -350,6 +350,7 @@ def test_other_media_types_are_refused(send: Send, content_type: str) -> None:
         (gzip.compress(b"[]")[:-4], "gzip", 400),
         (gzip.compress(b"[]") + b"more", "gzip", 400),
     ],
+    ids=["unknown packing", "not packed", "cut off", "something behind"],
 )
 def test_a_broken_packing_is_refused(send: Send, body: bytes, encoding: str, status: int) -> None:
     response = send(body, **{"Content-Encoding": encoding})
