@@ -11,7 +11,9 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from apps.billable_metrics.models import Aggregation, BillableMetric
-from apps.common.admin import BillingAdmin
+from apps.common.admin import BillingAdmin, is_in_use
+
+DEFINITION_FIELDS = ["event_type", "aggregation", "value_property"]
 
 
 class BillableMetricForm(forms.ModelForm[BillableMetric]):
@@ -54,7 +56,13 @@ class BillableMetricAdmin(BillingAdmin[BillableMetric]):
                 "the events that came before it was made.",
             },
         ),
-        ("What is measured", {"fields": ["event_type", "aggregation", "value_property"]}),
+        (
+            "What is measured",
+            {
+                "fields": DEFINITION_FIELDS,
+                "description": "Fixed once a price uses the metric. To count differently, make another metric.",
+            },
+        ),
         ("What one unit is called", {"fields": ["unit_singular", "unit_plural"]}),
     ]
     empty_state = (
@@ -66,8 +74,11 @@ class BillableMetricAdmin(BillingAdmin[BillableMetric]):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        # The code is how the API and exports name the metric; another one would be another metric.
-        return ["code"] if obj is not None else []
+        if obj is None:
+            return []
+        # The code is how the API and exports name the metric; another one would be another metric. So would another
+        # definition, once a price counts by it: what was billed would be measured anew.
+        return ["code", *DEFINITION_FIELDS] if is_in_use(obj) else ["code"]
 
     @display(description="Measures", ordering="event_type")
     def measures_shown(self, metric: BillableMetric) -> str:

@@ -115,6 +115,7 @@ class Invoice(models.Model):
         indexes = [
             models.Index(fields=["status", "-period_end_at"]),
             models.Index(fields=["-period_end_at", "-id"]),
+            models.Index(name="invoice_by_date", fields=["invoice_date"], condition=Q(invoice_date__isnull=False)),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -231,7 +231,7 @@ class PriceVersionQuerySet(models.QuerySet["PriceVersion"]):
         return self.filter(recorded_at__lte=instant)
 
 
-@tracked()
+@tracked(exclude=("is_sealed",))
 class PriceVersion(models.Model):
     """The amounts of a price from one day on.
 
@@ -301,6 +301,7 @@ class PriceVersion(models.Model):
             raise ValidationError({"included_units": "A flat price has no allowance. Set it to 0."})
 
 
+@tracked()
 class PriceTier(models.Model):
     """A range of a tiered price: from the tier before up to and including ``up_to``; empty is without end."""
 

@@ -92,3 +92,13 @@ def test_the_list_costs_the_same_however_long_it_is(
         # Session, user; the badge of drafts; the event types to filter by; count, rows.
         with django_assert_num_queries(6):
             page_text(page, url_of(METRIC))
+
+
+def test_what_a_priced_metric_measures_is_fixed(page: Client) -> None:
+    metric = PriceFactory(metric__value_property="input_tokens").metric
+
+    fields = metric_fields(name="Renamed", event_type="something.else", aggregation="count", value_property="")
+    page.post(url_of(METRIC, "change", metric.pk), fields)
+
+    metric.refresh_from_db()
+    assert (metric.name, metric.event_type, metric.value_property) == ("Renamed", "llm.completion", "input_tokens")

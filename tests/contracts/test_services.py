@@ -240,17 +240,18 @@ def test_an_active_contract_is_given_another_end(plan: PlanVersion, planned_end:
     assert open_period(contract).last_date == dt.date(2023, 11, 30)
 
 
-def test_phases_behind_the_new_end_fall_away_and_the_one_that_runs_is_cut(plan: PlanVersion) -> None:
+@pytest.mark.parametrize("end_date", [DECEMBER_1, dt.date(2024, 1, 1)])
+def test_phases_behind_the_new_end_fall_away_and_the_one_that_runs_is_cut(plan: PlanVersion, end_date: dt.date) -> None:
     contract = active_contract(plan)
     contract.phases.update(end_date=NOVEMBER_16)
-    for start_date, end_date in [(NOVEMBER_16, dt.date(2024, 1, 1)), (dt.date(2024, 1, 1), None)]:
-        contract.phases.create(plan_version=plan, start_date=start_date, end_date=end_date)
+    for starts, ends in [(NOVEMBER_16, dt.date(2024, 1, 1)), (dt.date(2024, 1, 1), None)]:
+        contract.phases.create(plan_version=plan, start_date=starts, end_date=ends)
 
-    end_contract(contract_id=contract.pk, end_date=DECEMBER_1)
+    end_contract(contract_id=contract.pk, end_date=end_date)
 
     assert list(contract.phases.values_list("start_date", "end_date")) == [
         (NOVEMBER_1, NOVEMBER_16),
-        (NOVEMBER_16, DECEMBER_1),
+        (NOVEMBER_16, end_date),
     ]
 
 
