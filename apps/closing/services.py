@@ -20,7 +20,7 @@ from apps.closing.selectors import claimable_items
 from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.common.jobs import enqueue_after_commit
-from apps.contracts.models import Contract
+from apps.contracts.models import Contract, ContractStatus
 from apps.contracts.services import close_open_periods
 from apps.invoices.models import Invoice
 from apps.invoices.services.drafts import write_drafts
@@ -259,7 +259,14 @@ def _finish_if_done(*, run_id: int, now: dt.datetime) -> None:
     run = CloseRun.objects.select_for_update().get(pk=run_id)
     if run.state == RunState.FINISHED or claimable_items(run).exists():
         return
-    run.items.filter(state=ItemState.PENDING).update(
+    waiting = run.items.filter(state=ItemState.PENDING)
+    waiting.exclude(contract__status=ContractStatus.ACTIVE).update(
+        state=ItemState.FAILED,
+        error_code="contract_has_ended",
+        error_detail="The contract ended meanwhile and no longer covers this period. There is nothing to mend.",
+        finished_at=now,
+    )
+    waiting.update(
         state=ItemState.FAILED,
         error_code="earlier_period_open",
         error_detail="An earlier period of this contract is not closed yet. Mend that one, then retry.",

@@ -224,3 +224,14 @@ def test_a_price_recorded_after_the_run_began_is_not_known_to_it() -> None:
     work_run(run_id=run.pk, now=DECEMBER_2)
 
     assert Invoice.objects.get().total.amount == Decimal("49.00")
+
+
+def test_a_period_that_the_contract_s_end_took_away_says_so() -> None:
+    contract = active_contract(published_plan(flat_fee("49.00")))
+    run = start_close_run(as_of=utc(2024, 1, 5))
+    end_contract(contract_id=contract.pk, end_date=dt.date(2023, 12, 1))
+
+    work_run(run_id=run.pk, now=utc(2024, 1, 5))
+
+    codes = list(run.items.order_by("pk").values_list("state", "error_code"))
+    assert codes == [(ItemState.INVOICED, ""), (ItemState.FAILED, "contract_has_ended")]
