@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from apps.common.api import NothingHere
+from apps.usage.api.urls import drop_in_urlpatterns
 from billing_site import health
 
 open_to_all: dict[str, Any] = {"authentication_classes": [], "permission_classes": []}
@@ -20,6 +22,9 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("admin/", admin.site.urls),
     path("api/v1/", include("billing_site.api_urls")),
+    path("", include(drop_in_urlpatterns)),
+    re_path("^v[12]/", NothingHere.as_view()),  # A client that finds a page here instead of JSON gives up confused.
     path("api/schema/", SpectacularAPIView.as_view(**open_to_all), name="api-schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="api-schema", **open_to_all), name="api-docs"),
+    # Its script comes from an address of its own: the content security policy runs no inline script.
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema", **open_to_all), name="api-docs"),
 ]

@@ -46,18 +46,33 @@ _ISSUED_INVOICE_STANDS = """
     END IF;
     RETURN NEW;
 """
-# FOR SHARE makes a line wait for an issue that is under way, so that no line slips in behind it.
-_ISSUED_LINE_STANDS = """
-    FOR invoice_status IN
-        SELECT status FROM invoices_invoice WHERE id IN (OLD.invoice_id, NEW.invoice_id) FOR SHARE
+
+
+def _lines_stand(operation: pgtrigger.Operation, name: str, *tables: str) -> pgtrigger.Trigger:
+    """Refuse a statement that adds, changes or removes lines of an issued invoice.
+
+    Checked once for each statement, for a close writes lines by the thousand. FOR SHARE makes it wait for an issue
+    that is under way, so that no line slips in behind it.
+    """
+    changed = " UNION ".join(f"SELECT invoice_id FROM {table}" for table in tables)  # noqa: S608
+    referencing = {"old_lines": "old", "new_lines": "new"}
+    return pgtrigger.Trigger(
+        name=f"{name}_only_on_drafts",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        referencing=pgtrigger.Referencing(**{referencing[table]: table for table in tables}),
+        declare=[("invoice_status", "text")],
+        func=f"""
+    FOR invoice_status IN SELECT status FROM invoices_invoice WHERE id IN ({changed}) FOR SHARE
     LOOP
         IF invoice_status <> 'draft' THEN
             RAISE EXCEPTION 'The lines of an issued invoice cannot be changed; correct it by a credit note.';
         END IF;
     END LOOP;
-    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
-    RETURN NEW;
-"""
+    RETURN NULL;
+""",  # noqa: S608  (the names of the tables are those below)
+    )
 
 
 class InvoiceQuerySet(models.QuerySet["Invoice"]):
@@ -241,13 +256,9 @@ class InvoiceLine(models.Model):
             ),
         ]
         triggers = [
-            pgtrigger.Trigger(
-                name="issued_line_stands",
-                when=pgtrigger.Before,
-                operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
-                declare=[("invoice_status", "text")],
-                func=_ISSUED_LINE_STANDS,
-            )
+            _lines_stand(pgtrigger.Insert, "insert", "new_lines"),
+            _lines_stand(pgtrigger.Update, "update", "old_lines", "new_lines"),
+            _lines_stand(pgtrigger.Delete, "delete", "old_lines"),
         ]
 
     def __str__(self) -> str:

@@ -34,24 +34,38 @@ FIRST_MONTH = dt.date(2025, 1, 1)
 PROPERTIES = {"input_tokens": "2.50", "output_tokens": "10.00", "cached_tokens": "0.25", "images": "40000.00"}
 BATCH_SIZE = 5000
 
+# The same columns and indexes, but only what the bare statements fill has to be there.
+BARE_TABLES = """
+    CREATE TABLE bare_invoice (LIKE invoices_invoice INCLUDING INDEXES INCLUDING IDENTITY);
+    CREATE TABLE bare_line (LIKE invoices_invoiceline INCLUDING INDEXES INCLUDING IDENTITY);
+    DO $$ DECLARE filled record; BEGIN
+        FOR filled IN
+            SELECT table_name, column_name FROM information_schema.columns
+            WHERE table_name IN ('bare_invoice', 'bare_line') AND is_nullable = 'NO' AND column_name <> 'id'
+        LOOP
+            EXECUTE format('ALTER TABLE %I ALTER COLUMN %I DROP NOT NULL', filled.table_name, filled.column_name);
+        END LOOP;
+    END $$;
+"""
 BARE_INVOICES = """
-    INSERT INTO bare_invoice (id, contract_id, customer_id, status, currency, total, subtotal, period_start_at)
-    SELECT id, id, customer_id, 'draft', 'USD', 0, 0, %(start)s FROM contracts_contract
+    INSERT INTO bare_invoice (contract_id, customer_id, status, currency, total, subtotal, period_start_at)
+    SELECT id, customer_id, 'draft', 'USD', 0, 0, %(start)s FROM contracts_contract
 """
 BARE_LINES = """
     INSERT INTO bare_line (invoice_id, position, description, quantity, event_count, exact_amount, amount)
-    SELECT contract.id, price.position, price.name, usage.quantity, usage.events,
+    SELECT invoice.id, price.position, price.name, usage.quantity, usage.events,
            usage.quantity * price.amount / 1000000, round(usage.quantity * price.amount / 1000000, 2)
-    FROM contracts_contract contract
+    FROM bare_invoice invoice
     CROSS JOIN (VALUES {prices}) AS price(position, name, amount)
     CROSS JOIN LATERAL (
         SELECT coalesce(sum((event.data ->> price.name)::numeric), 0) AS quantity, count(*) AS events
         FROM usage_event event
-        WHERE event.customer_id = contract.customer_id AND event.type = 'llm.completion'
+        WHERE event.customer_id = invoice.customer_id AND event.type = 'llm.completion'
           AND event.occurred_at >= %(start)s AND event.occurred_at < %(end)s
     ) usage
+    WHERE invoice.period_start_at = %(start)s
     UNION ALL
-    SELECT contract.id, 0, 'Platform fee', 0, 0, 49, 49 FROM contracts_contract contract
+    SELECT id, 0, 'Platform fee', 0, 0, 49, 49 FROM bare_invoice WHERE period_start_at = %(start)s
 """
 
 
@@ -96,8 +110,7 @@ def _set_up(contracts: int, events: int, rounds: int) -> None:
             batch = []
     record_events(events=batch, api_key_id=None)
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE bare_invoice (LIKE invoices_invoice INCLUDING INDEXES)")
-        cursor.execute("CREATE TABLE bare_line (LIKE invoices_invoiceline INCLUDING INDEXES)")
+        cursor.execute(BARE_TABLES)
         cursor.execute("ANALYZE")
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.usage.api import views
+from apps.usage.api import dropin, views
 
 urlpatterns = [
-    path("events", views.RecordEvents.as_view(), name="api-events"),
+    path("events", dropin.RecordEventsOrLago.as_view(), name="api-events"),
+    path("events/batch", dropin.LagoBatch.as_view(), name="api-events-batch"),
     path("customers/<str:external_id>/usage", views.CustomerUsage.as_view(), name="api-customer-usage"),
+]
+
+# Where the clients of other products look, below the root of the site.
+drop_in_urlpatterns = [
+    path("v1/ingest", dropin.Ingest.as_view(), name="drop-in-ingest"),
+    path("v1/billing/meter_events", dropin.StripeMeterEvents.as_view(), name="drop-in-stripe"),
+    path("v2/billing/meter_events", dropin.StripeMeterEventsV2.as_view(), name="drop-in-stripe-v2"),
 ]
