@@ -61,7 +61,7 @@ def _lines_stand(operation: pgtrigger.Operation, name: str, *tables: str) -> pgt
         level=pgtrigger.Statement,
         when=pgtrigger.After,
         operation=operation,
-        referencing=pgtrigger.Referencing(**{referencing[table]: table for table in tables}),
+        referencing=pgtrigger.Referencing(**{referencing[table]: table for table in tables}),  # type: ignore[no-untyped-call]
         declare=[("invoice_status", "text")],
         func=f"""
     FOR invoice_status IN SELECT status FROM invoices_invoice WHERE id IN ({changed}) FOR SHARE
