@@ -427,4 +427,5 @@ def _close_and_issue(*, now: dt.datetime, actor: User) -> None:
         work_run(run_id=run.pk, now=now)
     drafts = list(Invoice.objects.drafts().order_by("period_end_at", "pk"))
     for draft in drafts[: max(0, len(drafts) - DRAFTS_LEFT_TO_REVIEW)]:
-        issue_invoice(invoice_id=draft.pk, issued_at=draft.period_end_at + dt.timedelta(hours=36), actor=actor)
+        issued_at = min(draft.period_end_at + dt.timedelta(hours=36), now)
+        issue_invoice(invoice_id=draft.pk, issued_at=issued_at, actor=actor)

@@ -108,10 +108,11 @@ class CloseRunAdmin(ReadOnlyMixin, BillingAdmin[CloseRun]):
         return request.user.has_perm("closing.add_closerun")
 
     def has_retry_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Whether the user may retry; on a run's page, whether something failed and no later run retried it."""
         return self.has_start_permission(request) and (
             object_id is None
             or CloseItem.objects.filter(
-                run_id=int(object_id), run__state=RunState.FINISHED, state=ItemState.FAILED
+                run_id=int(object_id), run__state=RunState.FINISHED, run__retries=None, state=ItemState.FAILED
             ).exists()
         )
 
@@ -223,10 +224,16 @@ def render_failures(request: HttpRequest, run: CloseRun) -> str:
     failures = list(failed_items(run)[:200])
     if not failures:
         return ""
-    return render_to_string("admin/closing/failures.html", {"failures": failures}, request=request)
+    return render_to_string(
+        "admin/closing/failures.html",
+        {"failures": failures, "retry": run.retries.order_by("-pk").first()},
+        request=request,
+    )
 
 
 def render_drafts(request: HttpRequest, run: CloseRun) -> str:
+    if not request.user.has_perm("invoices.view_invoice"):
+        return ""
     items = (
         run.items.filter(state=ItemState.INVOICED, invoice__isnull=False)
         .select_related("invoice__customer", "contract__customer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Count, F, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
 from apps.closing.models import CloseItem, CloseRun, ItemState
 from apps.contracts.models import ContractStatus
@@ -17,6 +17,14 @@ def claimable_items(run: CloseRun) -> QuerySet[CloseItem]:
         contract__status=ContractStatus.ACTIVE,
         contract__closed_through=F("period_start_at"),
     ).order_by("id")
+
+
+def items_behind_another_run(run: CloseRun) -> QuerySet[CloseItem]:
+    """Waiting items of contracts of which another run still has an earlier period to close."""
+    earlier = CloseItem.objects.exclude(run=run).filter(
+        contract=OuterRef("contract"), state=ItemState.PENDING, period_start_at__lt=OuterRef("period_start_at")
+    )
+    return run.items.filter(Exists(earlier), state=ItemState.PENDING, contract__status=ContractStatus.ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)

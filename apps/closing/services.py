@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import F, Max, OuterRef, Subquery
 
 from apps.closing.models import CloseItem, CloseRun, ItemState, RunState
-from apps.closing.selectors import claimable_items
+from apps.closing.selectors import claimable_items, items_behind_another_run
 from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.common.jobs import enqueue_after_commit
@@ -32,6 +32,7 @@ from apps.usage.services import settle_cutoff
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 100
+PERIOD_HAS_NOT_ENDED = "period_has_not_ended"
 
 
 class NothingToClose(BillingError):
@@ -51,7 +52,6 @@ def start_close_run(
     wait_for_grace: bool = True,
     retry_failed: bool = True,
     contract_ids: Collection[int] | None = None,
-    retry_of: CloseRun | None = None,
     actor: User | None = None,
 ) -> CloseRun:
     """List the periods that are due and wake the workers. Raises NothingToClose when there are none.
@@ -67,6 +67,36 @@ def start_close_run(
         for period in _due_periods(contract, as_of=as_of, through_date=through_date, wait_for_grace=wait_for_grace)
         if (contract.pk, period.start_at) not in failed_before
     ]
+    return _open_run(due, as_of=as_of, through_date=through_date, retry_of=None, actor=actor)
+
+
+def retry_failed_items(*, run_id: int, as_of: dt.datetime, actor: User | None = None) -> CloseRun:
+    """Start a new run over the periods that failed in a finished one, with what is known now.
+
+    Later periods of these contracts are left alone, whose grace periods may not be over. Raises NothingToClose when
+    all that failed was mended meanwhile.
+    """
+    run = CloseRun.objects.get(pk=run_id)
+    failed = run.items.filter(state=ItemState.FAILED).order_by()
+    last_failed = dict(failed.values_list("contract_id").annotate(Max("period_start_at")))
+    due = [
+        (contract, period)
+        for contract in _contracts_with_ended_periods(as_of, last_failed)
+        for period in _due_periods(contract, as_of=as_of, through_date=run.through_date, wait_for_grace=False)
+        if period.start_at <= last_failed[contract.pk]
+    ]
+    return _open_run(due, as_of=as_of, through_date=run.through_date, retry_of=run, actor=actor)
+
+
+def _open_run(
+    due: Sequence[tuple[Contract, Period]],
+    *,
+    as_of: dt.datetime,
+    through_date: dt.date | None,
+    retry_of: CloseRun | None,
+    actor: User | None,
+) -> CloseRun:
+    """Store a run over these periods and wake the workers. Raises NothingToClose when none is left to it."""
     if not due:
         raise NothingToClose
     cutoff = settle_cutoff()
@@ -92,20 +122,6 @@ def start_close_run(
             raise NothingToClose
         enqueue_after_commit("closing.work_run", run_id=run.pk)
     return run
-
-
-def retry_failed_items(*, run_id: int, as_of: dt.datetime, actor: User | None = None) -> CloseRun:
-    """Start a new run over the contracts that failed in a finished one, with what is known now."""
-    run = CloseRun.objects.get(pk=run_id)
-    failed = set(run.items.filter(state=ItemState.FAILED).values_list("contract_id", flat=True))
-    return start_close_run(
-        as_of=as_of,
-        through_date=run.through_date,
-        wait_for_grace=False,
-        contract_ids=failed,
-        retry_of=run,
-        actor=actor,
-    )
 
 
 def work_run(*, run_id: int, now: dt.datetime, chunk_size: int = CHUNK_SIZE) -> None:
@@ -140,9 +156,12 @@ def _contracts_with_ended_periods(as_of: dt.datetime, contract_ids: Collection[i
 
 
 def _failed_periods() -> set[tuple[int, dt.datetime]]:
-    """The open periods whose close has failed and was not mended since."""
+    """The open periods whose close has failed and was not mended since.
+
+    One that merely had not ended needs no mending: it is due again after its end.
+    """
     failed = CloseItem.objects.filter(state=ItemState.FAILED, period_start_at__gte=F("contract__closed_through"))
-    return set(failed.values_list("contract_id", "period_start_at"))
+    return set(failed.exclude(error_code=PERIOD_HAS_NOT_ENDED).values_list("contract_id", "period_start_at"))
 
 
 def _due_periods(
@@ -173,6 +192,12 @@ def _settle(run: CloseRun, items: Sequence[CloseItem], now: dt.datetime) -> None
                 item,
                 code="period_is_gone",
                 detail="The contract was changed and no longer covers this period.",
+            )
+        elif period.end_at > run.as_of:
+            _fail(
+                item,
+                code=PERIOD_HAS_NOT_ENDED,
+                detail="The contract was changed and this period goes on now. It is closed after its new end.",
             )
         else:
             if period.end_at != item.period_end_at:
@@ -255,9 +280,10 @@ def _fail(item: CloseItem, *, code: str, detail: str) -> None:
 
 @transaction.atomic
 def _finish_if_done(*, run_id: int, now: dt.datetime) -> None:
-    """Finish the run unless another worker still holds items of it."""
+    """Finish the run unless another worker still holds items of it, or another run a period before them."""
     run = CloseRun.objects.select_for_update().get(pk=run_id)
-    if run.state == RunState.FINISHED or claimable_items(run).exists():
+    # First what waits for another run, then what can be claimed: in between, the one only turns into the other.
+    if run.state == RunState.FINISHED or items_behind_another_run(run).exists() or claimable_items(run).exists():
         return
     waiting = run.items.filter(state=ItemState.PENDING)
     waiting.exclude(contract__status=ContractStatus.ACTIVE).update(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 from celery import shared_task
 from django.utils import timezone
 
 from apps.closing import services
 from apps.closing.models import CloseRun, RunState
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="closing.start_due_run")
@@ -27,4 +30,8 @@ def work_run(*, run_id: int, **_: object) -> None:
 def resume_runs(**_: object) -> None:
     """Take up every run that a lost message or a killed worker left unfinished."""
     for run_id in CloseRun.objects.filter(state=RunState.RUNNING).order_by("pk").values_list("pk", flat=True):
-        services.work_run(run_id=run_id, now=timezone.now())
+        try:
+            services.work_run(run_id=run_id, now=timezone.now())
+        except Exception:
+            # One run that cannot go on must not hold up the others.
+            logger.exception("close run %s could not be resumed", run_id)

@@ -14,7 +14,7 @@ from django.http import Http404
 from drf_spectacular.utils import OpenApiResponse, inline_serializer
 from rest_framework import exceptions, serializers
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.pagination import CursorPagination
+from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -102,6 +102,17 @@ class NewestFirstPagination(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 500
 
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        cursor = super().decode_cursor(request)
+        # A cursor is the ID of a row. Anything else was not made by us, and the database would stumble over it.
+        if cursor is not None and cursor.position is not None and not _is_row_id(str(cursor.position)):
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return cursor
+
+
+def _is_row_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20
+
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     """Answer any exception of a view as ``application/problem+json`` (RFC 9457)."""
@@ -162,16 +173,21 @@ def _faults(details: Any, path: str = "", index: int | None = None) -> Iterator[
 
 
 def _problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
-    body: dict[str, Any] = {
+    body = problem_body(status, code, detail)
+    if faults:
+        body["errors"] = [fault.as_dict() for fault in faults]
+    return Response(body, status=status, content_type=PROBLEM_TYPE)
+
+
+def problem_body(status: int, code: str, detail: str) -> dict[str, Any]:
+    """The members that every problem has."""
+    return {
         "type": f"urn:countinghouse:problem:{code}",
         "title": http.HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": detail,
     }
-    if faults:
-        body["errors"] = [fault.as_dict() for fault in faults]
-    return Response(body, status=status, content_type=PROBLEM_TYPE)
 
 
 class NothingHere(APIView):

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.dataclasses import ActionDialog
@@ -96,12 +96,9 @@ class ContractAdmin(BillingAdmin[Contract]):
             None,
             {
                 "fields": [
-                    "status_shown",
-                    "customer_shown",
-                    "name",
-                    "plan_shown",
-                    "term_shown",
-                    "billed_through_shown",
+                    ("status_shown", "customer_shown"),
+                    ("name", "plan_linked"),
+                    ("term_shown", "billed_through_shown"),
                 ]
             },
         ),
@@ -109,12 +106,9 @@ class ContractAdmin(BillingAdmin[Contract]):
             "Terms",
             {
                 "fields": [
-                    "rhythm_shown",
-                    "timezone",
-                    "payment_terms_shown",
-                    "grace_period_shown",
-                    "purchase_order",
-                    "activated_shown",
+                    ("rhythm_shown", "timezone"),
+                    ("payment_terms_shown", "grace_period_shown"),
+                    ("purchase_order", "activated_shown"),
                 ]
             },
         ),
@@ -122,7 +116,7 @@ class ContractAdmin(BillingAdmin[Contract]):
     readonly_fields = [
         "status_shown",
         "customer_shown",
-        "plan_shown",
+        "plan_linked",
         "term_shown",
         "billed_through_shown",
         "rhythm_shown",
@@ -231,9 +225,16 @@ class ContractAdmin(BillingAdmin[Contract]):
 
     @display(description="Plan")
     def plan_shown(self, contract: Contract) -> str:
-        return ", then ".join(
-            f"{phase.plan_version.plan.name} v{phase.plan_version.number}" for phase in contract.phases.all()
+        return ", then ".join(_plan_name(phase) for phase in contract.phases.all())
+
+    @display(description="Plan")
+    def plan_linked(self, contract: Contract) -> SafeString:
+        # The address of a plan version leads on to its part of the plan's page.
+        links = (
+            (reverse("admin:products_planversion_change", args=[phase.plan_version_id]), _plan_name(phase))
+            for phase in contract.phases.all()
         )
+        return format_html_join(", then ", '<a class="ch-link" href="{}">{}</a>', links)
 
     @display(description="Term", ordering="start_date")
     def term_shown(self, contract: Contract) -> str:
@@ -309,6 +310,10 @@ class ContractAdmin(BillingAdmin[Contract]):
             return show_dialog_again(request, form, END_DIALOG)
         messages.success(request, f"{contract} ends on {format_day(last_date)}.")
         return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
+
+
+def _plan_name(phase: ContractPhase) -> str:
+    return f"{phase.plan_version.plan.name} v{phase.plan_version.number}"
 
 
 def render_phases(request: HttpRequest, contract: Contract) -> str:

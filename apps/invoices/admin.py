@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
@@ -46,6 +48,9 @@ STATUS_COLOURS = {
     InvoiceStatus.PAID: "success",
     InvoiceStatus.VOID: "danger",
 }
+
+# Messages travel in a cookie or the session; a page with thousands of them helps nobody.
+MOST_REFUSALS_SHOWN = 20
 
 
 @admin.register(Invoice)
@@ -174,22 +179,47 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
     # --- Actions -----------------------------------------------------------------------------------------------------
 
     @admin.action(description="Issue selected drafts", permissions=["issue"])
-    def issue_selected(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
-        issued, refused = issue_invoices(
-            invoice_ids=list(queryset.order_by("period_end_at", "pk").values_list("pk", flat=True)),
-            issued_at=timezone.now(),
-            actor=acting_user(request),
-        )
+    def issue_selected(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
+        """Issue what was selected, once a page has said how many drafts that is and what they come to."""
+        drafts = _drafts_among(request, queryset)
+        if not drafts:
+            return None
+        # “All” may have become more since the question was asked: then it is asked again.
+        if request.POST.get("confirmed") != selection_mark(drafts):
+            return self._ask_to_issue(request, drafts)
+        issued, refused = issue_invoices(invoice_ids=drafts, issued_at=timezone.now(), actor=acting_user(request))
         if issued:
-            numbers = issued[0].number if len(issued) == 1 else f"{issued[0].number} to {issued[-1].number}"
+            numbers = number_ranges([invoice.number or "" for invoice in issued])
             messages.success(request, f"{len(issued)} invoice{'s' if len(issued) > 1 else ''} issued: {numbers}.")
-        for refusal in refused:
+        for refusal in refused[:MOST_REFUSALS_SHOWN]:
             messages.error(request, refusal.detail)
+        if len(refused) > MOST_REFUSALS_SHOWN:
+            messages.error(request, f"And {len(refused) - MOST_REFUSALS_SHOWN:,} more could not be issued.")
+        return None
+
+    def _ask_to_issue(self, request: HttpRequest, drafts: list[int]) -> HttpResponse:
+        totals = (
+            Invoice.objects.filter(pk__in=drafts)
+            .order_by("currency")
+            .values_list("currency")
+            .annotate(Count("pk"), Sum("total"))
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Issue drafts",
+            "opts": Invoice._meta,
+            "number": len(drafts),
+            "mark": selection_mark(drafts),
+            "totals": [(count, format_money(total, currency)) for currency, count, total in totals],
+            "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "select_across": request.POST.get("select_across", "0"),
+        }
+        return TemplateResponse(request, "admin/invoices/issue_selected.html", context)
 
     @admin.action(description="Refresh selected drafts with usage received since", permissions=["issue"])
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
         refreshed = 0
-        for invoice_id in queryset.values_list("pk", flat=True):
+        for invoice_id in _drafts_among(request, queryset):
             with refusals_as_messages(request):
                 refresh_draft(invoice_id=invoice_id, as_of=timezone.now(), actor=acting_user(request))
                 refreshed += 1
@@ -203,8 +233,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
         variant=ActionVariant.PRIMARY,
         dialog={
             "title": "Issue this invoice?",
-            "description": "It gets the next number and its date, and can never be changed afterwards; "
-            "corrections are made by credit note.",
+            "description": "It gets the next number and its date, and can never be changed afterwards.",
             "form_class": None,
             "form_submit_text": "Issue",
         },
@@ -320,6 +349,30 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
         return _pdf_response(content, f"preview-{contract_id}.pdf")
 
 
+def _drafts_among(request: HttpRequest, selected: QuerySet[Invoice]) -> list[int]:
+    """The selected drafts, oldest period first. What else was selected is named in one message, and left alone."""
+    drafts = list(selected.drafts().order_by("period_end_at", "pk").values_list("pk", flat=True))  # type: ignore[attr-defined]
+    others = selected.count() - len(drafts)
+    if others:
+        said = "1 selected invoice is" if others == 1 else f"{others} selected invoices are"
+        messages.warning(request, f"{said} issued already and cannot change.")
+    return drafts
+
+
+def selection_mark(invoice_ids: list[int]) -> str:
+    """What tells a selection of drafts from a later one: drafts only leave it, or join it with higher IDs."""
+    return f"{len(invoice_ids)}-{max(invoice_ids)}"
+
+
+def number_ranges(numbers: list[str]) -> str:
+    """The numbers of invoices in words, series by series: “NIM-2026-00003 to NIM-2026-00009 and EU-2026-00004”."""
+    ranges = []
+    for _, series in groupby(sorted(numbers), key=lambda number: number.rpartition("-")[0]):
+        first, *rest = series
+        ranges.append(f"{first} to {rest[-1]}" if rest else first)
+    return " and ".join(ranges)
+
+
 def events_url(line: InvoiceLine) -> str | None:
     """The admin page that lists exactly the events behind a line; None for a recurring charge."""
     window = usage_window_of(line)
@@ -341,6 +394,8 @@ def render_lines(request: HttpRequest, invoice: Invoice) -> str:
 
 
 def render_invoices_of_contract(request: HttpRequest, contract: Contract) -> str:
+    if not request.user.has_perm("invoices.view_invoice"):
+        return ""
     invoices = contract.invoices.order_by("-period_end_at")[:12]
     preview_url = reverse("admin:invoices_invoice_preview", args=[contract.pk])
     return render_to_string(

@@ -85,6 +85,13 @@ class AmountsForm(forms.ModelForm[PriceVersion]):
     def clean_included_units(self) -> Decimal:
         return self.cleaned_data["included_units"] or Decimal(0)
 
+    def add_error(self, field: str | None, error: Any) -> None:
+        """An amount that cannot be read is at fault once: it is not missing as well."""
+        if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
+            new = {name: faults for name, faults in error.error_dict.items() if name not in self.errors}
+            error = ValidationError(new)
+        super().add_error(field, error)
+
     def terms(self, tiers: tuple[Tier, ...]) -> PriceTerms:
         """The terms that were entered, together with the tiers of the table below the form."""
         return PriceTerms(
@@ -202,14 +209,22 @@ class TierForm(forms.ModelForm[PriceTier]):
             self.fields["unit_amount"].initial = None
             self.initial["unit_amount"] = None
 
+    def has_changed(self) -> bool:
+        """Whether the row holds a tier. One that was emptied by hand is as empty as a new one."""
+        is_emptied = not self["up_to"].data and not self["unit_amount"].data and self["flat_amount"].data in ("", "0")
+        return super().has_changed() and not (is_emptied and self.instance.pk is None)
+
     def clean_flat_amount(self) -> Decimal:
         return self.cleaned_data["flat_amount"] or Decimal(0)
 
+    def clean_up_to(self) -> Decimal | None:
+        up_to: Decimal | None = self.cleaned_data["up_to"]
+        if up_to is not None and up_to <= 0:
+            raise ValidationError("Enter a number above 0.")
+        return up_to
+
     def validate_unique(self) -> None:
         """Left to ``check_tiers``: the stored rows are all replaced."""
-
-    def validate_constraints(self) -> None:
-        """As above."""
 
     @property
     def tier(self) -> Tier:

@@ -27,6 +27,9 @@ from apps.usage.selectors import MeasuredUsage, UsageWindow, measure_usage
 logger = logging.getLogger(__name__)
 
 UNEXPECTED_ERROR = "unexpected_error"
+# What the columns of an invoice hold. Beyond lies no real usage but a fault in what was sent.
+QUANTITY_LIMIT = Decimal(10) ** 18
+AMOUNT_LIMIT = Decimal(10) ** 16
 NOTHING_USED = MeasuredUsage(quantity=Decimal(0), event_count=0)
 
 Arguments = ParamSpec("Arguments")
@@ -40,6 +43,18 @@ class PeriodWithoutPlan(BillingError):
         super().__init__(
             f"{contract} has no plan for all of {period.first_date:%-d %b %Y} to {period.last_date:%-d %b %Y}. "
             "Let its phases cover the whole contract."
+        )
+
+
+class BeyondAnyInvoice(BillingError):
+    """A quantity or an amount that is larger than an invoice can state."""
+
+    code = "beyond_any_invoice"
+
+    def __init__(self, what: str, number: Decimal) -> None:
+        super().__init__(
+            f"{what} comes to {number:.2E}, more than an invoice can state. "
+            "Look for a faulty value in the usage events."
         )
 
 
@@ -202,6 +217,9 @@ def _rate(
 ) -> RatedPeriod:
     currency = request.contract.currency
     lines = tuple(_rate_line(window, measured, currency) for window, measured in zip(windows, usage, strict=True))
+    totals = invoice_totals([line.amount for line in lines], currency)
+    if totals.total.copy_abs() >= AMOUNT_LIMIT:
+        raise BeyondAnyInvoice("The total", totals.total)
     return RatedPeriod(
         contract=request.contract,
         period=request.period,
@@ -209,14 +227,19 @@ def _rate(
         as_of=as_of,
         stored_before=stored_before,
         lines=lines,
-        totals=invoice_totals([line.amount for line in lines], currency),
+        totals=totals,
     )
 
 
 def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) -> RatedLine:
+    if measured.quantity.copy_abs() >= QUANTITY_LIMIT:
+        raise BeyondAnyInvoice(f"The quantity of “{window.price.name}”", measured.quantity)
     charge = charge_of(window.version)
     if not window.share.is_whole:
         charge = charge.prorate(window.share)
+    rated = rate_charge(charge, measured.quantity, currency)
+    if rated.amount.copy_abs() >= AMOUNT_LIMIT:
+        raise BeyondAnyInvoice(f"The amount of “{window.price.name}”", rated.amount)
     return RatedLine(
         price=window.price,
         price_version=window.version,
@@ -224,5 +247,5 @@ def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) ->
         share=window.share,
         event_count=measured.event_count,
         charge=charge,
-        rated=rate_charge(charge, measured.quantity, currency),
+        rated=rated,
     )

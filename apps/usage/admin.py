@@ -292,7 +292,10 @@ class UnattributedAdmin(ReadOnlyMixin, BillingAdmin[Unattributed]):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        may_match = request.user.has_perm("customers.change_customer")
         if request.method == "POST":
+            if not may_match:
+                raise PermissionDenied
             count = attribute_events()
             messages.success(request, f"{count:,} events now have a customer." if count else "Nothing new to match.")
             return HttpResponseRedirect(request.path)
@@ -307,6 +310,7 @@ class UnattributedAdmin(ReadOnlyMixin, BillingAdmin[Unattributed]):
             "after": after,
             "next_after": groups[-1].subject if len(subjects) == SUBJECTS_PER_PAGE else None,
             "types": unmeasured_types(limit=MOST_TYPES),
+            "may_match": may_match,
             "may_add_customer": request.user.has_perm("customers.add_customer"),
             "may_add_metric": request.user.has_perm("billable_metrics.add_billablemetric"),
         }

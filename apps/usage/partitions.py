@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from django.db import connection, transaction
 from psycopg import sql
 
+from apps.usage.selectors import raw_cursor
+
 PARTITION_LOCK = 4_846_216_002  # An advisory lock of ours: two processes never make the same partition at once.
 
 Month = tuple[int, int]
@@ -39,7 +41,8 @@ def forget_known() -> None:
 @transaction.atomic
 def _make_missing(months: set[Month]) -> None:
     """Create each table by itself and attach it, so that nobody who reads or writes the log has to wait."""
-    with connection.cursor() as cursor:
+    # Django's cursor would have the history of changes look into the statements, which it cannot.
+    with raw_cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
         for month in sorted(months - _existing()):
             table, log = sql.Identifier(_name(month)), sql.Identifier("usage_event")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
@@ -140,13 +141,19 @@ class UsageNumber(Func):
         super().__init__(F("data"), Cast(Value(value_property), TextField()))
 
 
-def raw_cursor() -> psycopg.Cursor[tuple[Any, ...]]:
+@contextmanager
+def raw_cursor() -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
     """A cursor that binds on the server, on Django's own connection and in its transaction.
 
-    Django's cursors bind in the client; binary arrays, which this app lives on, need the server.
+    Django's cursors bind in the client; binary arrays, which this app lives on, need the server. Errors are raised
+    as Django's, which is what callers catch.
     """
     connection.ensure_connection()
-    return psycopg.Cursor(cast("psycopg.Connection[tuple[Any, ...]]", connection.connection))
+    with (
+        connection.wrap_database_errors,
+        psycopg.Cursor(cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)) as cursor,
+    ):
+        yield cursor
 
 
 def _summed_property(metric: BillableMetric) -> str | None:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from django.db import connection, transaction
+import psycopg.errors
+from django.db import OperationalError, connection, transaction
 
 from apps.billable_metrics.selectors import summed_properties_by_event_type
+from apps.common.errors import BillingError
 from apps.customers.selectors import customers_by_subject
 from apps.usage import binary
 from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
@@ -22,6 +24,7 @@ __all__ = [
     "EventConflict",
     "EventInput",
     "RecordedBatch",
+    "UsageIsArriving",
     "attribute_events",
     "ensure_partitions",
     "record_events",
@@ -92,6 +95,19 @@ _ATTRIBUTE = """
     ) found
     WHERE event.id = found.id AND event.occurred_at = found.occurred_at
 """
+
+
+class UsageIsArriving(BillingError):
+    """A batch that takes too long to store keeps the cutoff from being settled."""
+
+    code = "usage_is_arriving"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Usage is being stored right now that takes longer than usual, so there is no safe cutoff yet. "
+            "Try again in a minute."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +183,18 @@ def settle_cutoff() -> dt.datetime:
 
     Every event attributed before it has committed, and none will ever be given an earlier stamp. Waits for
     the batches that are being stored right now, and must not be called inside a transaction, which would hold
-    up all later ones. Raises OperationalError when a batch does not end in time.
+    up all later ones. Raises UsageIsArriving when a batch does not end in time.
     """
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [SETTLE_PATIENCE])
-        cursor.execute("SELECT usage_settle()")
-        cutoff: dt.datetime = cursor.fetchone()[0]
-        return cutoff
+    try:
+        with transaction.atomic(durable=True), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [SETTLE_PATIENCE])
+            cursor.execute("SELECT usage_settle()")
+            cutoff: dt.datetime = cursor.fetchone()[0]
+            return cutoff
+    except OperationalError as error:
+        if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            raise UsageIsArriving from error
+        raise
 
 
 def attribute_events() -> int:

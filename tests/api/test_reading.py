@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from base64 import b64encode
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.http import HttpResponse
@@ -207,3 +209,19 @@ def test_the_description_of_the_api_is_complete(db: None) -> None:
         "application/cloudevents-batch+json",
         "application/json",
     }
+
+
+@pytest.mark.parametrize("address", ["customers/%00", "customers/%00/usage?metric=tokens", "contracts?customer=%00"])
+def test_a_nul_in_an_address_is_a_clear_refusal(reader: Reader, address: str) -> None:
+    problem = reader.problem(address)
+
+    assert (problem["status"], problem["code"]) == (400, "invalid_address")
+
+
+@pytest.mark.parametrize("position", ["\0", "-1", "abc", "9" * 5000])
+def test_a_cursor_that_is_not_ours_is_not_found(reader: Reader, position: str) -> None:
+    cursor = b64encode(urlencode({"p": position}).encode()).decode()
+
+    problem = reader.problem("contracts", cursor=cursor)
+
+    assert (problem["status"], problem["code"]) == (404, "not_found")

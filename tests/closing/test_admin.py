@@ -91,6 +91,9 @@ def test_a_failure_is_shown_with_its_reason_and_retried(finance: Client) -> None
     retry = CloseRun.objects.exclude(pk=run.pk).get()
     assert answer["Location"] == reverse("admin:closing_closerun_change", args=[retry.pk])
     assert retry.retry_of == run
+    page = finance.get(reverse("admin:closing_closerun_change", args=[run.pk])).content.decode()
+    assert "Retry what failed" not in page
+    assert f'These were retried by <a class="ch-link" href="{answer["Location"]}">' in page
 
 
 def test_a_run_without_failures_offers_no_retry(finance: Client) -> None:

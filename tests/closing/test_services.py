@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
+from apps.closing import services
 from apps.closing.models import CloseItem, ItemState, RunState
 from apps.closing.selectors import run_progress
 from apps.closing.services import (
@@ -17,13 +19,14 @@ from apps.closing.services import (
     start_close_run,
     work_run,
 )
+from apps.closing.tasks import resume_runs
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.services import end_contract
 from apps.invoices.models import Invoice, InvoiceStatus
 from apps.products.models import PriceVersion
-from tests.builders import active_contract, active_contracts, flat_fee, published_plan
+from tests.builders import active_contract, active_contracts, flat_fee, per_unit, published_plan, record_usage
 from tests.conftest import utc
-from tests.factories import CustomerFactory
+from tests.factories import BillableMetricFactory, CustomerFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -235,3 +238,127 @@ def test_a_period_that_the_contract_s_end_took_away_says_so() -> None:
 
     codes = list(run.items.order_by("pk").values_list("state", "error_code"))
     assert codes == [(ItemState.INVOICED, ""), (ItemState.FAILED, "contract_has_ended")]
+
+
+def test_a_period_that_was_made_longer_is_not_closed_before_its_new_end() -> None:
+    contract = active_contract(published_plan(flat_fee("30.00")), end=dt.date(2023, 11, 16))
+    run = start_close_run(as_of=utc(2023, 11, 20))
+
+    end_contract(contract_id=contract.pk, end_date=dt.date(2024, 1, 1))
+    work_run(run_id=run.pk, now=utc(2023, 11, 20))
+
+    assert run.items.get().error_code == "period_has_not_ended"
+    assert Invoice.objects.count() == 0
+    assert close(DECEMBER_2, retry_failed=False)
+    assert Invoice.objects.get().total.amount == Decimal("30.00")
+
+
+def test_a_retry_leaves_later_periods_to_their_grace_period() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+    first = close()
+    ContractPhase.objects.update(end_date=None)
+    just_after_december = utc(2024, 1, 1, 0, 30)
+
+    retry = retry_failed_items(run_id=first, as_of=just_after_december)
+    work_run(run_id=retry.pk, now=just_after_december)
+
+    assert list(Invoice.objects.values_list("period_end_at", flat=True)) == [utc(2023, 12, 1)]
+
+
+def test_what_was_mended_meanwhile_is_not_retried() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+    first = close()
+    ContractPhase.objects.update(end_date=None)
+    close()
+
+    with pytest.raises(NothingToClose):
+        retry_failed_items(run_id=first, as_of=DECEMBER_2)
+
+
+def test_a_run_waits_for_another_run_that_holds_an_earlier_period() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    november = start_close_run(as_of=DECEMBER_2)
+    december = start_close_run(as_of=utc(2024, 1, 5))
+
+    work_run(run_id=december.pk, now=utc(2024, 1, 5))
+    december.refresh_from_db()
+    assert (december.state, run_progress(december).waiting) == (RunState.RUNNING, 1)
+    work_run(run_id=november.pk, now=utc(2024, 1, 5))
+    work_run(run_id=december.pk, now=utc(2024, 1, 5))
+
+    december.refresh_from_db()
+    assert (december.state, run_progress(december).invoiced) == (RunState.FINISHED, 1)
+    assert Invoice.objects.count() == 2
+
+
+def test_a_run_does_not_wait_for_an_earlier_period_that_failed_elsewhere() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+    november = start_close_run(as_of=DECEMBER_2)
+    december = start_close_run(as_of=utc(2024, 1, 5))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+
+    work_run(run_id=november.pk, now=utc(2024, 1, 5))
+    work_run(run_id=december.pk, now=utc(2024, 1, 5))
+
+    assert december.items.get().error_code == "earlier_period_open"
+
+
+def test_usage_that_the_database_cannot_measure_fails_its_own_contract_only() -> None:
+    metric = BillableMetricFactory()
+    plan = published_plan(per_unit(metric, "1.00"))
+    broken, *others = active_contracts(plan, 3)
+    for contract in (broken, *others):
+        record_usage(contract.customer, metric, (utc(2023, 11, 5), 666 if contract == broken else 5))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION usage_number(value jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE"
+            " AS $$ SELECT 5 / (value::numeric - 666) * 0 + value::numeric $$"
+        )
+
+    run_id = close()
+
+    failed = CloseItem.objects.get(run=run_id, state=ItemState.FAILED)
+    assert (failed.contract, failed.error_code) == (broken, "unexpected_error")
+    assert "division by zero" in failed.error_detail
+    assert Invoice.objects.count() == 2
+
+
+def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = active_contracts(published_plan(flat_fee("49.00")), 2)
+    stuck = start_close_run(as_of=DECEMBER_2, contract_ids=[first.pk])
+    other = start_close_run(as_of=DECEMBER_2, contract_ids=[second.pk])
+
+    def stumble(*, run_id: int, now: dt.datetime) -> None:
+        if run_id == stuck.pk:
+            raise RuntimeError("out of memory")
+        work_run(run_id=run_id, now=now)
+
+    monkeypatch.setattr(services, "work_run", stumble)
+    resume_runs()
+
+    other.refresh_from_db()
+    assert other.state == RunState.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("unit_amount", "used", "said"),
+    [
+        ("1.00", ["900000000000000000"] * 2, "The quantity of “Input tokens” comes to 1.80E+18"),
+        ("1.00", ["10000000000000000"], "The amount of “Input tokens” comes to 1.00E+16"),
+        ("0.60", ["9000000000000000"] * 2, "The amount of “Input tokens” comes to 1.08E+16"),
+    ],
+)
+def test_usage_beyond_any_invoice_is_a_failure_that_says_where_to_look(
+    unit_amount: str, used: list[str], said: str
+) -> None:
+    metric = BillableMetricFactory()
+    contract = active_contract(published_plan(per_unit(metric, unit_amount)))
+    record_usage(contract.customer, metric, *((utc(2023, 11, 5), quantity) for quantity in used))
+
+    run_id = close()
+
+    failed = CloseItem.objects.get(run=run_id)
+    assert (failed.state, failed.error_code) == (ItemState.FAILED, "beyond_any_invoice")
+    assert failed.error_detail.startswith(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,12 +15,14 @@ from pytest_django import DjangoAssertNumQueries
 
 from apps.billable_metrics.models import BillableMetric
 from apps.closing.services import start_close_run, work_run
+from apps.common.errors import BillingError
 from apps.contracts.models import Contract
 from apps.customers.models import Customer
-from apps.invoices.admin import events_url
+from apps.invoices.admin import events_url, number_ranges, selection_mark
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.invoices.pdf import pdf_support
-from apps.usage.services import EventInput, record_events
+from apps.invoices.services import drafts
+from apps.usage.services import EventInput, UsageIsArriving, record_events
 from tests.builders import active_contract, flat_fee, graduated, per_unit, published_plan
 from tests.conftest import utc
 from tests.factories import BillableMetricFactory, ContractFactory, CustomerFactory, InvoiceFactory
@@ -122,9 +125,18 @@ def test_looking_at_the_dialog_issues_nothing(finance: Client, draft: Invoice) -
 def test_drafts_are_issued_in_bulk(finance: Client, draft: Invoice) -> None:
     others = [InvoiceFactory() for _ in range(2)]
 
+    chosen: dict[str, Any] = {
+        "action": "issue_selected",
+        "_selected_action": [draft.pk, *(other.pk for other in others)],
+    }
+
+    question = finance.post(reverse("admin:invoices_invoice_changelist"), chosen).content.decode()
+    assert "Issue 3 drafts" in question
+    assert Invoice.objects.drafts().count() == 3
+
     page = finance.post(
         reverse("admin:invoices_invoice_changelist"),
-        {"action": "issue_selected", "_selected_action": [draft.pk, *(other.pk for other in others)]},
+        {**chosen, "confirmed": selection_mark(chosen["_selected_action"])},
         follow=True,
     ).content.decode()
 
@@ -132,16 +144,37 @@ def test_drafts_are_issued_in_bulk(finance: Client, draft: Invoice) -> None:
     assert not Invoice.objects.drafts().exists()
 
 
-def test_an_invoice_that_is_issued_already_is_refused_by_name_in_bulk(finance: Client, draft: Invoice) -> None:
-    finance.post(reverse("admin:invoices_invoice_issue", args=[draft.pk]), {"_form_submitted": "on"})
+def test_drafts_that_joined_after_the_question_are_asked_about_again(finance: Client, draft: Invoice) -> None:
+    everything = {"action": "issue_selected", "_selected_action": [draft.pk], "select_across": "1"}
+    InvoiceFactory()
+
+    again = finance.post(
+        reverse("admin:invoices_invoice_changelist"), {**everything, "confirmed": selection_mark([draft.pk])}
+    ).content.decode()
+
+    assert "Issue 2 drafts" in again
+    assert Invoice.objects.drafts().count() == 2
+
+
+@pytest.mark.parametrize("action", ["issue_selected", "refresh_selected"])
+def test_what_is_issued_already_is_left_out_in_bulk(finance: Client, draft: Invoice, action: str) -> None:
+    other: Invoice = InvoiceFactory()
+    finance.post(reverse("admin:invoices_invoice_issue", args=[other.pk]), {"_form_submitted": "on"})
 
     page = finance.post(
         reverse("admin:invoices_invoice_changelist"),
-        {"action": "issue_selected", "_selected_action": [draft.pk]},
+        {"action": action, "_selected_action": [draft.pk, other.pk], "confirmed": selection_mark([draft.pk])},
         follow=True,
     ).content.decode()
 
-    assert "is issued and cannot become issued" in page
+    assert "1 selected invoice is issued already and cannot change." in page
+    assert "1 invoice issued" in page if action == "issue_selected" else "1 draft refreshed" in page
+
+
+def test_numbers_are_told_series_by_series() -> None:
+    assert number_ranges(["NIM-2026-00003", "EU-2026-00004", "NIM-2026-00001", "NIM-2026-00002"]) == (
+        "EU-2026-00004 and NIM-2026-00001 to NIM-2026-00003"
+    )
 
 
 def test_a_refreshed_draft_has_the_usage_that_came_in_since(finance: Client, draft: Invoice) -> None:
@@ -258,3 +291,50 @@ def test_nobody_adds_or_deletes_an_invoice_by_hand(finance: Client, draft: Invoi
     assert finance.get(reverse("admin:invoices_invoice_add")).status_code == 403
     assert finance.post(reverse("admin:invoices_invoice_delete", args=[draft.pk]), {"post": "yes"}).status_code == 403
     assert Invoice.objects.count() == 1
+
+
+def test_the_pages_of_contracts_and_close_runs_show_invoices_only_to_those_who_may_see_them(
+    client: Client, draft: Invoice
+) -> None:
+    user = User.objects.create_user("seller", password="a long passphrase", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_contract", "view_closerun"]))
+    client.force_login(user)
+    run_id = draft.close_items.values_list("run_id", flat=True).get()
+
+    contract_page = client.get(reverse("admin:contracts_contract_change", args=[draft.contract_id])).content.decode()
+    run_page = client.get(reverse("admin:closing_closerun_change", args=[run_id])).content.decode()
+
+    assert "This period so far" in contract_page
+    assert page_of(draft) not in contract_page
+    assert page_of(draft) not in run_page
+
+
+def test_a_refresh_that_finds_no_safe_cutoff_says_so(
+    finance: Client, draft: Invoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise UsageIsArriving
+
+    monkeypatch.setattr(drafts, "settle_cutoff", refuse)
+
+    page = finance.post(
+        reverse("admin:invoices_invoice_refresh", args=[draft.pk]), {"_form_submitted": "on"}, follow=True
+    ).content.decode()
+
+    assert "no safe cutoff yet" in page
+
+
+def test_of_many_refusals_in_bulk_only_some_are_told(
+    finance: Client, draft: Invoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = [BillingError(f"Draft {number} cannot become issued.") for number in range(23)]
+    monkeypatch.setattr("apps.invoices.admin.issue_invoices", lambda **asked: ([], refused))
+
+    page = finance.post(
+        reverse("admin:invoices_invoice_changelist"),
+        {"action": "issue_selected", "_selected_action": [draft.pk], "confirmed": selection_mark([draft.pk])},
+        follow=True,
+    ).content.decode()
+
+    assert page.count("cannot become") == 20
+    assert "And 3 more could not be issued." in page

@@ -11,9 +11,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, connections, transaction
 
-from apps.customers.models import Customer
+from apps.customers.models import BillingEntity, Customer
 from apps.invoices.models import IllegalTransition, Invoice, InvoiceLine, InvoiceStatus, NumberSeries
-from apps.invoices.services.issuing import issue_invoice, issue_invoices
+from apps.invoices.services.issuing import PrefixBelongsToAnother, issue_invoice, issue_invoices
 from tests.conftest import utc
 from tests.factories import BillingEntityFactory, ContractFactory, CustomerFactory, InvoiceFactory, InvoiceLineFactory
 
@@ -174,3 +174,15 @@ def test_numbers_have_no_gap_when_many_are_issued_at_once_and_some_fail() -> Non
     numbers = list(Invoice.objects.exclude(number=None).order_by("number").values_list("number", flat=True))
     spoiled = sum(1 for draft in drafts[0::4] if draft.pk % 2)
     assert numbers == [f"ACME-2023-{position:05d}" for position in range(1, 25 - spoiled)]
+
+
+def test_a_prefix_that_another_entity_has_numbered_by_is_refused() -> None:
+    first = draft_with_a_line(contract__customer__billing_entity__invoice_prefix="ACME")
+    issue_invoice(invoice_id=first.pk, issued_at=NOON)
+    BillingEntity.objects.filter(pk=first.billing_entity_id).update(invoice_prefix="OTHER")
+    second = draft_with_a_line(contract__customer__billing_entity__invoice_prefix="ACME")
+
+    with pytest.raises(PrefixBelongsToAnother, match="another invoice prefix"):
+        issue_invoice(invoice_id=second.pk, issued_at=NOON)
+
+    assert NumberSeries.objects.get(prefix="ACME-2023").next_number == 2

@@ -17,6 +17,7 @@ from apps.customers.models import Customer
 from apps.usage.models import UsageConflict, UsageEvent
 from apps.usage.services import record_events, settle_cutoff
 from tests.factories import BillableMetricFactory, CustomerFactory
+from tests.pages import viewer
 from tests.usage.events import NOON, event
 
 pytestmark = pytest.mark.django_db
@@ -181,6 +182,17 @@ def test_unattributed_usage_is_grouped_and_can_be_matched(page: Client) -> None:
     CustomerFactory(external_id="acme")
     assert "2 events now have a customer" in page.post(address, follow=True).content.decode()
     assert [group.subject for group in page.get(address).context["groups"]] == ["globex"]
+
+
+def test_who_only_looks_at_usage_does_not_match_it(client: Client) -> None:
+    record_events(events=[event()], api_key_id=None)
+    CustomerFactory(external_id="acme")
+    client.force_login(viewer("usage.usageevent"))
+    address = reverse("admin:usage_unattributed_changelist")
+
+    assert "Match again now" not in client.get(address).content.decode()
+    assert client.post(address).status_code == 403
+    assert UsageEvent.objects.unattributed().count() == 1
 
 
 def test_unattributed_usage_is_turned_page_by_page(page: Client) -> None:

@@ -12,12 +12,19 @@ from typing import TypeVar
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DataError, connection, transaction
 
 from apps.usage import partitions, services
 from apps.usage.models import UsageConflict, UsageEvent
-from apps.usage.selectors import UsageWindow, measure_usage
-from apps.usage.services import RecordedBatch, attribute_events, ensure_partitions, record_events, settle_cutoff
+from apps.usage.selectors import UsageWindow, measure_usage, raw_cursor
+from apps.usage.services import (
+    RecordedBatch,
+    UsageIsArriving,
+    attribute_events,
+    ensure_partitions,
+    record_events,
+    settle_cutoff,
+)
 from tests.conftest import database_url, wait_until
 from tests.factories import BillableMetricFactory, CustomerFactory
 from tests.usage.conftest import Send, cloud_event
@@ -162,9 +169,14 @@ def test_a_cutoff_gives_up_on_a_batch_that_does_not_end(monkeypatch: pytest.Monk
     monkeypatch.setattr(services, "SETTLE_PATIENCE", "200ms")
     with psycopg.connect(database_url()) as other:
         other.execute("SELECT usage_stamp()")
-        with pytest.raises(OperationalError, match="lock timeout"):
+        with pytest.raises(UsageIsArriving):
             settle_cutoff()
     assert settle_cutoff() is not None
+
+
+def test_errors_of_the_raw_cursor_are_django_s() -> None:
+    with pytest.raises(DataError, match="division by zero"), transaction.atomic(), raw_cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
 
 
 def test_a_cutoff_inside_a_transaction_is_refused() -> None:

@@ -11,9 +11,10 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
+from apps.common.history import acting
 from apps.customers.models import CustomerAlias
 from apps.usage import services
-from apps.usage.events import canonical_json, key_of, payload_hash
+from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
 from apps.usage.models import EventType, UsageEvent
 from apps.usage.partitions import ensure_months, ensure_partitions
 from apps.usage.selectors import UsageWindow, measure_usage, unattributed_subjects
@@ -163,3 +164,15 @@ def test_type_and_subject_belong_to_the_payload_and_the_time_does_not() -> None:
     data = canonical_json(base.data)
     assert payload_hash(base, data) == payload_hash(event(at=NOON + dt.timedelta(days=1)), data)
     assert len({payload_hash(e, data) for e in (base, event(type="x"), event(subject="x"))}) == 3
+
+
+def test_a_month_without_a_partition_is_made_also_inside_a_change_that_is_recorded() -> None:
+    long_ago = dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC)
+
+    with acting(None, reason="Import of old usage"):
+        recorded = record_events(
+            events=[EventInput("import", "first", "llm.completion", "nobody", long_ago, {})], api_key_id=None
+        )
+
+    assert recorded.accepted == 1
+    assert UsageEvent.objects.get(event_id="first").occurred_at == long_ago

@@ -61,5 +61,5 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key, made in the admin under Access. Each endpoint names its scope.",
+            "description": "An API key, made in the admin under Developers › API keys. Each endpoint names its scope.",
         }

@@ -8,83 +8,208 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('pghistory', '0007_auto_20250421_0444'),
+        ("pghistory", "0007_auto_20250421_0444"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='BillableMetricEvent',
+            name="BillableMetricEvent",
             fields=[
-                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('id', models.BigIntegerField()),
-                ('code', apps.common.fields.CodeField(help_text='Used in the API and in exports, such as input_tokens.', max_length=64)),
-                ('name', models.CharField(help_text='Printed on invoices, such as “Input tokens”.', max_length=100)),
-                ('description', models.TextField(blank=True)),
-                ('event_type', models.CharField(help_text='The type of the events that are measured, such as llm.completion.', max_length=200)),
-                ('aggregation', models.CharField(choices=[('count', 'Count of events'), ('sum', 'Sum of a property')], default='count', max_length=16)),
-                ('value_property', models.CharField(blank=True, help_text="For a sum: the key in the event's data that holds the number, such as input_tokens.", max_length=100)),
-                ('unit_singular', models.CharField(default='unit', help_text='Plain word for one unit, such as token.', max_length=40)),
-                ('unit_plural', models.CharField(default='units', help_text='For several, such as tokens.', max_length=40)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("pgh_id", models.AutoField(primary_key=True, serialize=False)),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("id", models.BigIntegerField()),
+                (
+                    "code",
+                    apps.common.fields.CodeField(
+                        help_text="Used in the API and in exports, such as input_tokens.", max_length=64
+                    ),
+                ),
+                ("name", models.CharField(help_text="Printed on invoices, such as “Input tokens”.", max_length=100)),
+                ("description", models.TextField(blank=True)),
+                (
+                    "event_type",
+                    models.CharField(
+                        help_text="The type of the events that are measured, such as llm.completion.", max_length=200
+                    ),
+                ),
+                (
+                    "aggregation",
+                    models.CharField(
+                        choices=[("count", "Count of events"), ("sum", "Sum of a property")],
+                        default="count",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "value_property",
+                    models.CharField(
+                        blank=True,
+                        help_text="For a sum: the key in the event's data that holds the number, such as input_tokens.",
+                        max_length=100,
+                    ),
+                ),
+                (
+                    "unit_singular",
+                    models.CharField(
+                        default="unit", help_text="Plain word for one unit, such as token.", max_length=40
+                    ),
+                ),
+                (
+                    "unit_plural",
+                    models.CharField(default="units", help_text="For several, such as tokens.", max_length=40),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='BillableMetric',
+            name="BillableMetric",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', apps.common.fields.CodeField(help_text='Used in the API and in exports, such as input_tokens.', max_length=64, unique=True)),
-                ('name', models.CharField(help_text='Printed on invoices, such as “Input tokens”.', max_length=100)),
-                ('description', models.TextField(blank=True)),
-                ('event_type', models.CharField(help_text='The type of the events that are measured, such as llm.completion.', max_length=200)),
-                ('aggregation', models.CharField(choices=[('count', 'Count of events'), ('sum', 'Sum of a property')], default='count', max_length=16)),
-                ('value_property', models.CharField(blank=True, help_text="For a sum: the key in the event's data that holds the number, such as input_tokens.", max_length=100)),
-                ('unit_singular', models.CharField(default='unit', help_text='Plain word for one unit, such as token.', max_length=40)),
-                ('unit_plural', models.CharField(default='units', help_text='For several, such as tokens.', max_length=40)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "code",
+                    apps.common.fields.CodeField(
+                        help_text="Used in the API and in exports, such as input_tokens.", max_length=64, unique=True
+                    ),
+                ),
+                ("name", models.CharField(help_text="Printed on invoices, such as “Input tokens”.", max_length=100)),
+                ("description", models.TextField(blank=True)),
+                (
+                    "event_type",
+                    models.CharField(
+                        help_text="The type of the events that are measured, such as llm.completion.", max_length=200
+                    ),
+                ),
+                (
+                    "aggregation",
+                    models.CharField(
+                        choices=[("count", "Count of events"), ("sum", "Sum of a property")],
+                        default="count",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "value_property",
+                    models.CharField(
+                        blank=True,
+                        help_text="For a sum: the key in the event's data that holds the number, such as input_tokens.",
+                        max_length=100,
+                    ),
+                ),
+                (
+                    "unit_singular",
+                    models.CharField(
+                        default="unit", help_text="Plain word for one unit, such as token.", max_length=40
+                    ),
+                ),
+                (
+                    "unit_plural",
+                    models.CharField(default="units", help_text="For several, such as tokens.", max_length=40),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name', 'id'],
-                'indexes': [models.Index(fields=['event_type'], name='billable_me_event_t_520132_idx')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('aggregation', 'count'), ('value_property', '')), models.Q(('aggregation', 'sum'), models.Q(('value_property', ''), _negated=True)), _connector='OR'), name='metric_property_goes_with_sum', violation_error_message='A sum needs a value property; a count takes none.')],
+                "ordering": ["name", "id"],
+                "indexes": [models.Index(fields=["event_type"], name="billable_me_event_t_520132_idx")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("aggregation", "count"), ("value_property", "")),
+                            models.Q(("aggregation", "sum"), models.Q(("value_property", ""), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="metric_property_goes_with_sum",
+                        violation_error_message="A sum needs a value property; a count takes none.",
+                    )
+                ],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='billablemetric',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "billable_metrics_billablemetricevent" ("aggregation", "code", "created_at", "description", "event_type", "id", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "unit_plural", "unit_singular", "value_property") VALUES (NEW."aggregation", NEW."code", NEW."created_at", NEW."description", NEW."event_type", NEW."id", NEW."name", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."unit_plural", NEW."unit_singular", NEW."value_property"); RETURN NULL;', hash='933680d4e69ec71b9b5c7c1d988182652a11b3ab', operation='INSERT', pgid='pgtrigger_insert_insert_2f21c', table='billable_metrics_billablemetric', when='AFTER')),
+            model_name="billablemetric",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='INSERT INTO "billable_metrics_billablemetricevent" ("aggregation", "code", "created_at", "description", "event_type", "id", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "unit_plural", "unit_singular", "value_property") VALUES (NEW."aggregation", NEW."code", NEW."created_at", NEW."description", NEW."event_type", NEW."id", NEW."name", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."unit_plural", NEW."unit_singular", NEW."value_property"); RETURN NULL;',
+                    hash="933680d4e69ec71b9b5c7c1d988182652a11b3ab",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_2f21c",
+                    table="billable_metrics_billablemetric",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='billablemetric',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "billable_metrics_billablemetricevent" ("aggregation", "code", "created_at", "description", "event_type", "id", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "unit_plural", "unit_singular", "value_property") VALUES (NEW."aggregation", NEW."code", NEW."created_at", NEW."description", NEW."event_type", NEW."id", NEW."name", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."unit_plural", NEW."unit_singular", NEW."value_property"); RETURN NULL;', hash='0a843e37d4030a2b827cae2388daa6d2336a7f3a', operation='UPDATE', pgid='pgtrigger_update_update_43625', table='billable_metrics_billablemetric', when='AFTER')),
+            model_name="billablemetric",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
+                    func='INSERT INTO "billable_metrics_billablemetricevent" ("aggregation", "code", "created_at", "description", "event_type", "id", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "unit_plural", "unit_singular", "value_property") VALUES (NEW."aggregation", NEW."code", NEW."created_at", NEW."description", NEW."event_type", NEW."id", NEW."name", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."unit_plural", NEW."unit_singular", NEW."value_property"); RETURN NULL;',
+                    hash="0a843e37d4030a2b827cae2388daa6d2336a7f3a",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_43625",
+                    table="billable_metrics_billablemetric",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='billablemetric',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "billable_metrics_billablemetricevent" ("aggregation", "code", "created_at", "description", "event_type", "id", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "unit_plural", "unit_singular", "value_property") VALUES (OLD."aggregation", OLD."code", OLD."created_at", OLD."description", OLD."event_type", OLD."id", OLD."name", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."unit_plural", OLD."unit_singular", OLD."value_property"); RETURN NULL;', hash='a4766275c0212c779152e0ac5891ab748706801d', operation='DELETE', pgid='pgtrigger_delete_delete_d341b', table='billable_metrics_billablemetric', when='AFTER')),
+            model_name="billablemetric",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='INSERT INTO "billable_metrics_billablemetricevent" ("aggregation", "code", "created_at", "description", "event_type", "id", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "unit_plural", "unit_singular", "value_property") VALUES (OLD."aggregation", OLD."code", OLD."created_at", OLD."description", OLD."event_type", OLD."id", OLD."name", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."unit_plural", OLD."unit_singular", OLD."value_property"); RETURN NULL;',
+                    hash="a4766275c0212c779152e0ac5891ab748706801d",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_d341b",
+                    table="billable_metrics_billablemetric",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddField(
-            model_name='billablemetricevent',
-            name='pgh_context',
-            field=models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context'),
+            model_name="billablemetricevent",
+            name="pgh_context",
+            field=models.ForeignKey(
+                db_constraint=False,
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="pghistory.context",
+            ),
         ),
         migrations.AddField(
-            model_name='billablemetricevent',
-            name='pgh_obj',
-            field=models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='billable_metrics.billablemetric'),
+            model_name="billablemetricevent",
+            name="pgh_obj",
+            field=models.ForeignKey(
+                db_constraint=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="events",
+                to="billable_metrics.billablemetric",
+            ),
         ),
         migrations.AddIndex(
-            model_name='billablemetricevent',
-            index=models.Index(fields=['-pgh_created_at', '-pgh_id'], name='billable_me_pgh_cre_2c6424_idx'),
+            model_name="billablemetricevent",
+            index=models.Index(fields=["-pgh_created_at", "-pgh_id"], name="billable_me_pgh_cre_2c6424_idx"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='billablemetricevent',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='cb14caebd4888e5734191be068df4e5da7e651cb', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_389bc', table='billable_metrics_billablemetricevent', when='BEFORE')),
+            model_name="billablemetricevent",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="cb14caebd4888e5734191be068df4e5da7e651cb",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_389bc",
+                    table="billable_metrics_billablemetricevent",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

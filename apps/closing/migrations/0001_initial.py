@@ -8,112 +8,270 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('contracts', '0001_initial'),
-        ('invoices', '0001_initial'),
-        ('pghistory', '0007_auto_20250421_0444'),
+        ("contracts", "0001_initial"),
+        ("invoices", "0001_initial"),
+        ("pghistory", "0007_auto_20250421_0444"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CloseRun',
+            name="CloseRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('started_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('state', models.CharField(choices=[('running', 'Running'), ('finished', 'Finished')], default='running', max_length=10)),
-                ('as_of', models.DateTimeField()),
-                ('through_date', models.DateField(blank=True, null=True, verbose_name='through')),
-                ('stored_before', models.DateTimeField()),
-                ('retry_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retries', to='closing.closerun')),
-                ('started_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("running", "Running"), ("finished", "Finished")], default="running", max_length=10
+                    ),
+                ),
+                ("as_of", models.DateTimeField()),
+                ("through_date", models.DateField(blank=True, null=True, verbose_name="through")),
+                ("stored_before", models.DateTimeField()),
+                (
+                    "retry_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="retries",
+                        to="closing.closerun",
+                    ),
+                ),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-started_at', '-id'],
+                "ordering": ["-started_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='CloseItem',
+            name="CloseItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('period_start_at', models.DateTimeField()),
-                ('period_end_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('pending', 'Waiting'), ('invoiced', 'Draft made'), ('nothing_to_bill', 'Nothing to bill'), ('failed', 'Failed')], default='pending', max_length=16)),
-                ('error_code', models.CharField(blank=True, max_length=64)),
-                ('error_detail', models.TextField(blank=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('contract', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='close_items', to='contracts.contract')),
-                ('invoice', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='close_items', to='invoices.invoice')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='closing.closerun')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("period_start_at", models.DateTimeField()),
+                ("period_end_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Waiting"),
+                            ("invoiced", "Draft made"),
+                            ("nothing_to_bill", "Nothing to bill"),
+                            ("failed", "Failed"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("error_code", models.CharField(blank=True, max_length=64)),
+                ("error_detail", models.TextField(blank=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "contract",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="close_items", to="contracts.contract"
+                    ),
+                ),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="close_items",
+                        to="invoices.invoice",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="items", to="closing.closerun"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['run_id', 'id'],
+                "ordering": ["run_id", "id"],
             },
         ),
         migrations.CreateModel(
-            name='CloseRunEvent',
+            name="CloseRunEvent",
             fields=[
-                ('pgh_id', models.AutoField(primary_key=True, serialize=False)),
-                ('pgh_created_at', models.DateTimeField(auto_now_add=True)),
-                ('pgh_label', models.TextField(help_text='The event label.')),
-                ('id', models.BigIntegerField()),
-                ('started_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('state', models.CharField(choices=[('running', 'Running'), ('finished', 'Finished')], default='running', max_length=10)),
-                ('as_of', models.DateTimeField()),
-                ('through_date', models.DateField(blank=True, null=True, verbose_name='through')),
-                ('stored_before', models.DateTimeField()),
-                ('pgh_context', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='pghistory.context')),
-                ('pgh_obj', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='closing.closerun')),
-                ('retry_of', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='closing.closerun')),
-                ('started_by', models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to=settings.AUTH_USER_MODEL)),
+                ("pgh_id", models.AutoField(primary_key=True, serialize=False)),
+                ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+                ("pgh_label", models.TextField(help_text="The event label.")),
+                ("id", models.BigIntegerField()),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("running", "Running"), ("finished", "Finished")], default="running", max_length=10
+                    ),
+                ),
+                ("as_of", models.DateTimeField()),
+                ("through_date", models.DateField(blank=True, null=True, verbose_name="through")),
+                ("stored_before", models.DateTimeField()),
+                (
+                    "pgh_context",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="pghistory.context",
+                    ),
+                ),
+                (
+                    "pgh_obj",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="events",
+                        to="closing.closerun",
+                    ),
+                ),
+                (
+                    "retry_of",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        related_query_name="+",
+                        to="closing.closerun",
+                    ),
+                ),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        related_query_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.AddConstraint(
-            model_name='closerun',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'running')), models.Q(('finished_at__isnull', False), ('state', 'finished')), _connector='OR'), name='run_finished_at_goes_with_state'),
+            model_name="closerun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("finished_at", None), ("state", "running")),
+                    models.Q(("finished_at__isnull", False), ("state", "finished")),
+                    _connector="OR",
+                ),
+                name="run_finished_at_goes_with_state",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='closerun',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "closing_closerunevent" ("as_of", "finished_at", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "retry_of_id", "started_at", "started_by_id", "state", "stored_before", "through_date") VALUES (NEW."as_of", NEW."finished_at", NEW."id", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."retry_of_id", NEW."started_at", NEW."started_by_id", NEW."state", NEW."stored_before", NEW."through_date"); RETURN NULL;', hash='960419ab6b4c94b0f57e3ae96c600c0b3d27b8f5', operation='INSERT', pgid='pgtrigger_insert_insert_38f8f', table='closing_closerun', when='AFTER')),
+            model_name="closerun",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='INSERT INTO "closing_closerunevent" ("as_of", "finished_at", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "retry_of_id", "started_at", "started_by_id", "state", "stored_before", "through_date") VALUES (NEW."as_of", NEW."finished_at", NEW."id", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."retry_of_id", NEW."started_at", NEW."started_by_id", NEW."state", NEW."stored_before", NEW."through_date"); RETURN NULL;',
+                    hash="960419ab6b4c94b0f57e3ae96c600c0b3d27b8f5",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_38f8f",
+                    table="closing_closerun",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='closerun',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD.* IS DISTINCT FROM NEW.*)', func='INSERT INTO "closing_closerunevent" ("as_of", "finished_at", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "retry_of_id", "started_at", "started_by_id", "state", "stored_before", "through_date") VALUES (NEW."as_of", NEW."finished_at", NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."retry_of_id", NEW."started_at", NEW."started_by_id", NEW."state", NEW."stored_before", NEW."through_date"); RETURN NULL;', hash='e24275f8f21fb31ba621019e7050bacd9273403b', operation='UPDATE', pgid='pgtrigger_update_update_3760c', table='closing_closerun', when='AFTER')),
+            model_name="closerun",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
+                    func='INSERT INTO "closing_closerunevent" ("as_of", "finished_at", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "retry_of_id", "started_at", "started_by_id", "state", "stored_before", "through_date") VALUES (NEW."as_of", NEW."finished_at", NEW."id", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."retry_of_id", NEW."started_at", NEW."started_by_id", NEW."state", NEW."stored_before", NEW."through_date"); RETURN NULL;',
+                    hash="e24275f8f21fb31ba621019e7050bacd9273403b",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_3760c",
+                    table="closing_closerun",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='closerun',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "closing_closerunevent" ("as_of", "finished_at", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "retry_of_id", "started_at", "started_by_id", "state", "stored_before", "through_date") VALUES (OLD."as_of", OLD."finished_at", OLD."id", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."retry_of_id", OLD."started_at", OLD."started_by_id", OLD."state", OLD."stored_before", OLD."through_date"); RETURN NULL;', hash='efeaf626c548459849875679de48315d4d1a7d13', operation='DELETE', pgid='pgtrigger_delete_delete_fd80d', table='closing_closerun', when='AFTER')),
+            model_name="closerun",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='INSERT INTO "closing_closerunevent" ("as_of", "finished_at", "id", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "retry_of_id", "started_at", "started_by_id", "state", "stored_before", "through_date") VALUES (OLD."as_of", OLD."finished_at", OLD."id", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."retry_of_id", OLD."started_at", OLD."started_by_id", OLD."state", OLD."stored_before", OLD."through_date"); RETURN NULL;',
+                    hash="efeaf626c548459849875679de48315d4d1a7d13",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_fd80d",
+                    table="closing_closerun",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddIndex(
-            model_name='closeitem',
-            index=models.Index(fields=['run', 'state'], name='closing_clo_run_id_6d70da_idx'),
+            model_name="closeitem",
+            index=models.Index(fields=["run", "state"], name="closing_clo_run_id_6d70da_idx"),
         ),
         migrations.AddIndex(
-            model_name='closeitem',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['run', 'period_start_at'], name='close_item_to_do'),
+            model_name="closeitem",
+            index=models.Index(
+                condition=models.Q(("state", "pending")), fields=["run", "period_start_at"], name="close_item_to_do"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='closeitem',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'failed'), _negated=True), fields=('contract', 'period_start_at'), name='one_close_per_contract_and_period'),
+            model_name="closeitem",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "failed"), _negated=True),
+                fields=("contract", "period_start_at"),
+                name="one_close_per_contract_and_period",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='closeitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'failed'), _negated=True), models.Q(('error_detail', ''), _negated=True), _connector='OR'), name='failed_item_says_why'),
+            model_name="closeitem",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "failed"), _negated=True),
+                    models.Q(("error_detail", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="failed_item_says_why",
+            ),
         ),
         migrations.AddIndex(
-            model_name='closerunevent',
-            index=models.Index(fields=['-pgh_created_at', '-pgh_id'], name='closing_clo_pgh_cre_a7a9bf_idx'),
+            model_name="closerunevent",
+            index=models.Index(fields=["-pgh_created_at", "-pgh_id"], name="closing_clo_pgh_cre_a7a9bf_idx"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='closerunevent',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='def2d1bb61f18922031b8480d363ffb84caacb1d', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_e18f7', table='closing_closerunevent', when='BEFORE')),
+            model_name="closerunevent",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="def2d1bb61f18922031b8480d363ffb84caacb1d",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_e18f7",
+                    table="closing_closerunevent",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

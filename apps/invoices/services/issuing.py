@@ -16,6 +16,16 @@ from apps.invoices.models import Invoice, InvoiceStatus, NumberSeries
 from apps.invoices.services.documents import request_document
 
 
+class PrefixBelongsToAnother(BillingError):
+    code = "invoice_prefix_taken"
+
+    def __init__(self, seller: BillingEntity, series: NumberSeries) -> None:
+        super().__init__(
+            f"Numbers {series.prefix}-… belong to {series.billing_entity}, which has issued invoices by them. "
+            f"Give {seller} another invoice prefix."
+        )
+
+
 @transaction.atomic
 def issue_invoice(*, invoice_id: int, issued_at: dt.datetime, actor: User | None = None) -> Invoice:
     """Number a draft, freeze it with copies of both parties, and ask for its PDF.
@@ -63,10 +73,15 @@ def issue_invoices(
 
 
 def _next_number(seller: BillingEntity, *, year: int) -> str:
-    """Take the next number of the entity's series for the year; the lock is held until the issue commits."""
+    """Take the next number of the entity's series for the year; the lock is held until the issue commits.
+
+    Raises PrefixBelongsToAnother when the prefix was another entity's before, whose series goes on without gaps.
+    """
     prefix = f"{seller.invoice_prefix}-{year}"
     NumberSeries.objects.get_or_create(prefix=prefix, defaults={"billing_entity": seller})
-    series = NumberSeries.objects.select_for_update().get(prefix=prefix)
+    series = NumberSeries.objects.select_for_update(of=("self",)).select_related("billing_entity").get(prefix=prefix)
+    if series.billing_entity_id != seller.pk:
+        raise PrefixBelongsToAnother(seller, series)
     number = series.next_number
     series.next_number = number + 1
     series.save(update_fields=["next_number"])

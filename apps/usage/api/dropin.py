@@ -60,7 +60,11 @@ def _record(
 ) -> tuple[list[EventInput], RecordedBatch]:
     """Check and store all that was sent, or nothing. Raises InvalidBatch and BatchTooLarge."""
     events = _checked(sent, form, now)
-    return events, services.record_events(events=events, api_key_id=cast(LiveKey, request.auth).id)
+    return events, _store(request, events)
+
+
+def _store(request: Request, events: Sequence[EventInput]) -> RecordedBatch:
+    return services.record_events(events=events, api_key_id=cast(LiveKey, request.auth).id)
 
 
 def _checked(sent: Sequence[Any], form: Form, now: dt.datetime, *, most: int | None = None) -> list[EventInput]:
@@ -99,18 +103,18 @@ def _event_list(body: Any) -> list[Any]:
 class RecordEventsOrLago(RecordEvents):
     """The endpoint for CloudEvents, which takes Lago's ``{"event": …}`` too: both clients use this address."""
 
-    @functools.wraps(RecordEvents.post)  # Keeps its description in the API's own.
-    def post(self, request: Request) -> Response:
+    @functools.wraps(RecordEvents.post)  # It stays described in the API's document.
+    def post(self, request: Request) -> Response:  # type: ignore[override]  # mypy sees the wrapper, not the method
         now = timezone.now()
         sent = _lago_event(request)
         if sent is None:
             return super().post(request)
-        [event], recorded = _record(request, [sent], LAGO, now)
-        return _counted(recorded, Response({"event": dropin.lago_event(sent, event, now=now)}))
+        [event], recorded = _record(request, sent, LAGO, now)
+        return _counted(recorded, Response({"event": dropin.lago_event(sent[0], event, now=now)}))
 
 
-def _lago_event(request: Request) -> Any | None:
-    """The event of a body like ``{"event": …}``, or None for any other, which may be read once more then."""
+def _lago_event(request: Request) -> list[Any] | None:
+    """The one event of a body like ``{"event": …}``, or None for any other body, which may be read once more then."""
     if _media_type(request) != PLAIN or "ce-id" in request.headers:
         return None
     # A chunked body is read from the stream and kept nowhere.
@@ -121,7 +125,7 @@ def _lago_event(request: Request) -> Any | None:
     if not _begins_as_lago_event(body):
         return None
     decoded = cloudevents.decode_json(body)
-    return None if "specversion" in decoded else decoded["event"]
+    return None if "specversion" in decoded else [decoded["event"]]
 
 
 class LagoBatch(RecordEvents):
@@ -222,7 +226,6 @@ class Ingest(RecordEvents):
     )
     def post(self, request: Request) -> Response:
         now = timezone.now()
-        self.is_orb = "metronome" not in request.headers.get("User-Agent", "").lower()
         body = _json_body(request)
         self.is_orb = not isinstance(body, list)
         self.sent = _event_list(body) if self.is_orb else body
@@ -236,11 +239,15 @@ class Ingest(RecordEvents):
         _, recorded = _record(request, self.sent, ORB, now)
         return _counted(recorded, Response({"validation_failed": []}))
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # Refusals from before the body is read are for one of the two as well.
+        self.is_orb = "metronome" not in request.headers.get("User-Agent", "").lower()
+        super().initial(request, *args, **kwargs)
+
     def _record_in_debug(self, request: Request, now: dt.datetime) -> Response:
         """Store each event by itself: only so is it known of each whether it was new."""
         events = _checked(self.sent, ORB, now, most=ORB_MOST_IN_DEBUG)
-        key_id = cast(LiveKey, request.auth).id
-        recorded = [services.record_events(events=[event], api_key_id=key_id) for event in events]
+        recorded = [_store(request, [event]) for event in events]
         keys: dict[bool, list[str]] = {True: [], False: []}
         for event, outcome in zip(events, recorded, strict=True):
             keys[outcome.accepted == 1].append(event.event_id)

@@ -16,6 +16,7 @@ from typing import Any
 import requests
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from apps.access.models import Scope
@@ -140,6 +141,7 @@ def read_events(path: Path, trace: Trace) -> Iterator[dict[str, Any]]:
             }
 
 
+@transaction.atomic
 def _contract_for(trace: Trace, now: dt.datetime) -> Contract:
     seller, _ = BillingEntity.objects.get_or_create(
         name="Trace billing",
