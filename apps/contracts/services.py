@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 
 from apps.common.days import check_day
 from apps.common.errors import BillingError, InvalidInput
@@ -16,6 +17,16 @@ from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.customers.models import Customer
 from apps.pricing.periods import Period, start_of_day
 from apps.products.models import PlanStatus, PlanVersion
+
+
+class UsageBilledTwice(BillingError):
+    code = "usage_billed_twice"
+
+    def __init__(self, contract: Contract, other: Contract) -> None:
+        super().__init__(
+            f"{other} is active on some of the same days and charges for the same metrics, so {contract} would bill "
+            "that usage a second time. End the other contract first, or use a plan without these metrics."
+        )
 
 
 class ContractIsFixed(BillingError):
@@ -108,9 +119,13 @@ def change_draft_contract(
 
 @transaction.atomic
 def activate_contract(*, contract_id: int, now: dt.datetime, actor: User | None = None) -> Contract:
-    """Let billing begin: the first period, from the contract's first day, becomes the open one."""
+    """Let billing begin: the first period, from the contract's first day, becomes the open one.
+
+    Raises UsageBilledTwice when another active contract of the customer charges for the same usage on the same days.
+    """
     contract = _lock(contract_id)
     contract.move_to(ContractStatus.ACTIVE)
+    _refuse_double_billing(contract)
     contract.activated_at = now
     contract.closed_through = contract.starts_at
     with acting(actor):
@@ -143,7 +158,27 @@ def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = No
         if last_phase is not None:
             last_phase.end_date = end_date
             last_phase.save(update_fields=["end_date"])
+    if contract.status == ContractStatus.ACTIVE:
+        _refuse_double_billing(contract)
     return contract
+
+
+def _refuse_double_billing(contract: Contract) -> None:
+    # Two contracts that are activated at once wait for one another here, so that one of them sees the other.
+    Customer.objects.select_for_update().get(pk=contract.customer_id)
+    for phase in contract.phases.all():
+        metrics = phase.plan_version.prices.exclude(metric=None).values("metric")
+        others = (
+            ContractPhase.objects.exclude(contract=contract)
+            .filter(contract__customer=contract.customer_id, contract__status=ContractStatus.ACTIVE)
+            .filter(plan_version__prices__metric__in=metrics)
+            .filter(Q(end_date=None) | Q(end_date__gt=phase.start_date))
+        )
+        if phase.end_date is not None:
+            others = others.filter(start_date__lt=phase.end_date)
+        other = others.select_related("contract__customer").first()
+        if other is not None:
+            raise UsageBilledTwice(contract, other.contract)
 
 
 def close_open_periods(closed: Mapping[Contract, Period]) -> None:

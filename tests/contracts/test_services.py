@@ -15,6 +15,7 @@ from apps.contracts.models import Contract, ContractPhase, ContractStatus, Illeg
 from apps.contracts.services import (
     ContractIsFixed,
     PeriodIsNotOpen,
+    UsageBilledTwice,
     activate_contract,
     change_draft_contract,
     close_open_periods,
@@ -25,9 +26,9 @@ from apps.customers.models import Customer
 from apps.pricing.periods import Period, start_of_day
 from apps.products.models import PlanVersion
 from apps.products.services import archive_plan_version, create_plan
-from tests.builders import SET_UP_AT, active_contract, flat_fee, published_plan
+from tests.builders import SET_UP_AT, active_contract, flat_fee, per_unit, published_plan
 from tests.conftest import utc
-from tests.factories import BillingEntityFactory, CustomerFactory
+from tests.factories import BillableMetricFactory, BillingEntityFactory, CustomerFactory
 from tests.refusals import fields_of
 
 pytestmark = pytest.mark.django_db
@@ -414,3 +415,21 @@ def test_what_makes_no_sense_is_not_stored(plan: PlanVersion, statement: str, co
         cursor.execute(statement)
 
     assert stored() == before
+
+
+def test_usage_that_another_active_contract_charges_is_not_billed_twice() -> None:
+    metric = BillableMetricFactory()
+    customer = CustomerFactory()
+    first = active_contract(published_plan(per_unit(metric, "1"), code="first"), customer=customer)
+    again = published_plan(per_unit(metric, "2"), code="second")
+
+    with pytest.raises(UsageBilledTwice, match="would bill that usage a second time"):
+        active_contract(again, customer=customer, start=dt.date(2023, 11, 15))
+
+    end_contract(contract_id=first.pk, end_date=dt.date(2023, 12, 1))
+    second = active_contract(again, customer=customer, start=dt.date(2023, 12, 1))
+    with pytest.raises(UsageBilledTwice):
+        end_contract(contract_id=first.pk, end_date=dt.date(2024, 1, 1))
+
+    assert Contract.objects.get(pk=first.pk).end_date == dt.date(2023, 12, 1)
+    assert Contract.objects.get(pk=second.pk).status == ContractStatus.ACTIVE
