@@ -181,6 +181,6 @@ def test_a_fault_that_nobody_foresaw_stops_only_the_contracts_that_meet_it(
     assert f"ValueError: price version {broken_version.pk} has no amount" in refusals[0].detail
     assert f"rating contract {contracts[0].pk} failed" in caplog.text
     assert [amounts_of(result) for result in results if isinstance(result, RatedPeriod)] == [
-        [("Calls", "0")],
+        [("Calls", "0.00")],
         [("Calls", "0"), ("Input tokens", "0")],
     ]
