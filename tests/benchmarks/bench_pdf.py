@@ -9,26 +9,19 @@ round by round; more than 1 means that the product is faster. It makes, and remo
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import sys
-import time
-from collections.abc import Callable
 
-import django
+from tests.benchmarks.harness import compare, own_database, report, set_up
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_site.settings_test")
-django.setup()
+set_up()
 
 from django.contrib.staticfiles import finders  # noqa: E402  (needs the settings)
-from django.db import connection  # noqa: E402
 
 from apps.invoices.models import Invoice, InvoiceLine  # noqa: E402
 from apps.invoices.pdf import STYLESHEET, invoice_html, pdf_support, render_pdf  # noqa: E402
 from tests.factories import InvoiceFactory, InvoiceLineFactory, PriceVersionFactory, issue  # noqa: E402
 
 PAGES_BY_LINES = {8: 1, 45: 3}
-DATABASE = "countinghouse_bench_pdf"
 
 
 def main() -> int:
@@ -37,15 +30,11 @@ def main() -> int:
     arguments.add_argument("--documents", type=int, default=5, help="documents of each side in a round")
     options = arguments.parse_args()
     if missing_library := pdf_support():
-        print(missing_library, file=sys.stderr)  # noqa: T201
+        report(missing_library)
         return 1
-    connection.settings_dict["TEST"]["NAME"] = DATABASE
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    try:
+    with own_database("pdf"):
         for lines, pages in PAGES_BY_LINES.items():
             _compare(_invoice_of(lines), pages, rounds=options.rounds, documents=options.documents)
-    finally:
-        connection.creation.destroy_test_db(DATABASE, verbosity=0)
     return 0
 
 
@@ -66,22 +55,16 @@ def _compare(invoice: Invoice, pages: int, *, rounds: int, documents: int) -> No
 
     if bare() != product():
         raise AssertionError("the product and bare WeasyPrint printed different papers")
-    seconds = [(_seconds(bare, documents), _seconds(product, documents)) for _ in range(rounds)]
-    ratios = sorted(of_bare / of_product for of_bare, of_product in seconds)
-    print(  # noqa: T201
-        f"{pages} page{'s' if pages > 1 else ''}, {invoice.lines.count()} lines, {rounds} rounds: "
-        f"product over bare {statistics.median(ratios):.2f} (min {ratios[0]:.2f}, max {ratios[-1]:.2f}); "
-        f"product {1000 * statistics.median(of_product for _, of_product in seconds):.0f} ms, "
-        f"bare {1000 * statistics.median(of_bare for of_bare, _ in seconds):.0f} ms a document"
+    score = compare(
+        ours=lambda _: [product() for _ in range(documents)],
+        limit=lambda _: [bare() for _ in range(documents)],
+        rounds=rounds,
     )
-
-
-def _seconds(print_one: Callable[[], bytes], documents: int) -> float:
-    """Seconds for one document."""
-    started = time.perf_counter()
-    for _ in range(documents):
-        print_one()
-    return (time.perf_counter() - started) / documents
+    report(
+        f"{pages} page{'s' if pages > 1 else ''}, {invoice.lines.count()} lines, {rounds} rounds: product over bare "
+        f"{score}; product {1000 * score.ours_seconds / documents:.0f} ms, "
+        f"bare {1000 * score.limit_seconds / documents:.0f} ms a document"
+    )
 
 
 def _invoice_of(count: int) -> Invoice:
