@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import ClassVar
 
 import pgtrigger
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import RangeOperators
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from djmoney.models.fields import MoneyField
 
 from apps.common.errors import BillingError
@@ -136,6 +138,18 @@ class Invoice(models.Model):
             models.UniqueConstraint(
                 name="one_live_invoice_per_contract_and_period",
                 fields=["contract", "period_start_at"],
+                condition=~Q(status="void"),
+            ),
+            ExclusionConstraint(
+                name="live_invoices_of_a_contract_never_overlap",
+                # Ranges over the ID stand in for equality, which GiST offers for integers only with an extension.
+                expressions=[
+                    (
+                        Func(F("contract_id"), F("contract_id"), Value("[]"), function="int8range"),
+                        RangeOperators.OVERLAPS,
+                    ),
+                    (Func(F("period_start_at"), F("period_end_at"), function="tstzrange"), RangeOperators.OVERLAPS),
+                ],
                 condition=~Q(status="void"),
             ),
             models.CheckConstraint(

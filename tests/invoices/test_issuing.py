@@ -147,6 +147,17 @@ def test_a_second_live_invoice_for_the_same_period_is_refused() -> None:
     assert Invoice.objects.count() == 1
 
 
+def test_live_invoices_of_a_contract_never_overlap() -> None:
+    draft = draft_with_a_line()
+    inside = {"period_start_at": utc(2023, 11, 15), "period_end_at": utc(2023, 12, 15)}
+
+    with pytest.raises(DatabaseError, match="live_invoices_of_a_contract_never_overlap"), transaction.atomic():
+        InvoiceFactory(contract=draft.contract, **inside)
+    InvoiceFactory(contract=draft.contract, period_start_at=utc(2023, 12, 1), period_end_at=utc(2024, 1, 1))
+
+    assert Invoice.objects.count() == 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_numbers_have_no_gap_when_many_are_issued_at_once_and_some_fail() -> None:
     seller = BillingEntityFactory(invoice_prefix="ACME")
