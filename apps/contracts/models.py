@@ -9,8 +9,9 @@ from django.contrib.postgres.fields import RangeOperators
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Func, Q, Value
+from django.db.models import F, Func, Q
 
+from apps.common.constraints import same_row
 from apps.common.errors import BillingError
 from apps.common.fields import CurrencyCodeField, ZoneField
 from apps.common.history import tracked
@@ -173,12 +174,8 @@ class ContractPhase(models.Model):
             ),
             ExclusionConstraint(
                 name="phases_of_a_contract_never_overlap",
-                # Ranges over the ID stand in for equality, which GiST offers for integers only with an extension.
                 expressions=[
-                    (
-                        Func(F("contract_id"), F("contract_id"), Value("[]"), function="int8range"),
-                        RangeOperators.OVERLAPS,
-                    ),
+                    (same_row("contract_id"), RangeOperators.OVERLAPS),
                     (Func(F("start_date"), F("end_date"), function="daterange"), RangeOperators.OVERLAPS),
                 ],
             ),

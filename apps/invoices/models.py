@@ -9,9 +9,10 @@ import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import RangeOperators
 from django.db import models
-from django.db.models import F, Func, Q, Value
+from django.db.models import F, Func, Q
 from djmoney.models.fields import MoneyField
 
+from apps.common.constraints import same_row
 from apps.common.errors import BillingError
 from apps.common.fields import ZoneField
 from apps.common.history import tracked
@@ -142,12 +143,8 @@ class Invoice(models.Model):
             ),
             ExclusionConstraint(
                 name="live_invoices_of_a_contract_never_overlap",
-                # Ranges over the ID stand in for equality, which GiST offers for integers only with an extension.
                 expressions=[
-                    (
-                        Func(F("contract_id"), F("contract_id"), Value("[]"), function="int8range"),
-                        RangeOperators.OVERLAPS,
-                    ),
+                    (same_row("contract_id"), RangeOperators.OVERLAPS),
                     (Func(F("period_start_at"), F("period_end_at"), function="tstzrange"), RangeOperators.OVERLAPS),
                 ],
                 condition=~Q(status="void"),
