@@ -21,12 +21,14 @@ from apps.usage.partitions import ensure_months, ensure_partitions
 from apps.usage.selectors import raw_cursor, unattributed_subjects
 
 __all__ = [
+    "EventBatch",
     "EventConflict",
     "EventInput",
     "RecordedBatch",
     "UsageIsArriving",
     "attribute_events",
     "ensure_partitions",
+    "record_batches",
     "record_events",
     "settle_cutoff",
 ]
@@ -135,6 +137,14 @@ class RecordedBatch:
     conflicts: tuple[EventConflict, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """What one request sends: its events, and the key it was sent with."""
+
+    events: Sequence[EventInput]
+    api_key_id: int | None
+
+
 class _Row(msgspec.Struct, frozen=True, gc=False):
     """An event on its way into the database. ``index`` is its place in the batch."""
 
@@ -145,6 +155,15 @@ class _Row(msgspec.Struct, frozen=True, gc=False):
     payload_hash: bytes
     data: bytes
     occurred_at: dt.datetime
+
+
+def record_batches(batches: Sequence[EventBatch]) -> list[RecordedBatch]:
+    """Store the batches of several requests in one transaction, and say of each what became of it, in order.
+
+    An event that stands in two of them counts for the first. Called inside a transaction, it commits with that one.
+    """
+    with transaction.atomic():
+        return [record_events(events=batch.events, api_key_id=batch.api_key_id) for batch in batches]
 
 
 def record_events(*, events: Sequence[EventInput], api_key_id: int | None) -> RecordedBatch:
