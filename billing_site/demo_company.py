@@ -17,7 +17,9 @@ from decimal import Decimal
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from apps.billable_metrics.models import Aggregation, BillableMetric
+from apps.billable_metrics.definitions import Aggregation, MetricDefinition
+from apps.billable_metrics.models import BillableMetric
+from apps.billable_metrics.services import create_metric
 from apps.closing.services import NothingToClose, start_close_run, work_run
 from apps.contracts.models import Contract
 from apps.contracts.services import activate_contract, create_contract
@@ -290,32 +292,36 @@ def _make_entities() -> None:
     )
 
 
-def _make_metrics() -> dict[str, BillableMetric]:
+def _make_metrics(now: dt.datetime) -> dict[str, BillableMetric]:
     summed = (
         ("input_tokens", "Input tokens", COMPLETION, "input_tokens", "token", "tokens"),
         ("output_tokens", "Output tokens", COMPLETION, "output_tokens", "token", "tokens"),
         ("images", "Images", IMAGE, "images", "image", "images"),
     )
     metrics = {
-        code: BillableMetric.objects.create(
+        code: create_metric(
+            definition=MetricDefinition(event_type, Aggregation.SUM, value_property=value_property),
+            now=now,
             code=code,
             name=name,
-            event_type=event_type,
-            aggregation=Aggregation.SUM,
-            value_property=value_property,
             unit_singular=singular,
             unit_plural=plural,
         )
         for code, name, event_type, value_property, singular, plural in summed
     }
-    metrics["api_calls"] = BillableMetric.objects.create(
-        code="api_calls", name="API calls", event_type=COMPLETION, unit_singular="call", unit_plural="calls"
+    metrics["api_calls"] = create_metric(
+        definition=MetricDefinition(COMPLETION, Aggregation.COUNT),
+        now=now,
+        code="api_calls",
+        name="API calls",
+        unit_singular="call",
+        unit_plural="calls",
     )
     return metrics
 
 
 def _make_plans(*, now: dt.datetime, actor: User, change_day: dt.date) -> dict[str, PlanVersion]:
-    metrics = _make_metrics()
+    metrics = _make_metrics(now)
     chat = Product.objects.create(code="chat", name="Chat API", description="Completions by the Nimbus models.")
     canvas = Product.objects.create(code="canvas", name="Canvas", description="Image generation.")
     platform = Product.objects.create(code="platform", name="Platform", description="Workspace, support and SLA.")

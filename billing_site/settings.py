@@ -12,6 +12,7 @@ from typing import Any
 import django_stubs_ext
 import environ
 import structlog
+from celery.schedules import crontab
 from django.urls import reverse_lazy
 
 from billing_site import embedded_postgres
@@ -229,6 +230,9 @@ CELERY_BEAT_SCHEDULE = {
     "resume-close-runs": {"task": "closing.resume_runs", "schedule": 15.0, "options": _SWEEP},
     "render-documents": {"task": "invoices.render_documents", "schedule": 20.0, "options": _SWEEP},
     "attribute-events": {"task": "usage.attribute_events", "schedule": 60.0, "options": _SWEEP},
+    "fold-usage": {"task": "usage.fold_usage", "schedule": 5.0, "options": {"expires": 5}},
+    "backfill-metrics": {"task": "usage.backfill_metrics", "schedule": 30.0, "options": _SWEEP},
+    "mend-usage-cache": {"task": "usage.mend_cache", "schedule": crontab(hour=3, minute=17), "options": _SWEEP},
     "make-partitions": {"task": "usage.make_partitions", "schedule": 3600.0, "options": _SWEEP},
     "clear-delivered-messages": {
         "task": "common.clear_delivered_messages",

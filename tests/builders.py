@@ -102,14 +102,15 @@ def active_contracts(plan_version: PlanVersion, number: int) -> Sequence[Contrac
 def record_usage(subject: Customer | str, metric: BillableMetric, *used: tuple[dt.datetime, str | int]) -> None:
     """Store one event for each instant and quantity, as the systems of a customer would send them."""
     name = subject if isinstance(subject, str) else subject.external_id
+    measured = metric.current_version.value_property
     events = [
         EventInput(
             source="gateway",
             event_id=f"event-{next(_event_numbers)}",
-            type=metric.event_type,
+            type=metric.current_version.event_type,
             subject=name,
             occurred_at=occurred_at,
-            data={metric.value_property: Decimal(quantity)} if metric.value_property else {},
+            data={measured: Decimal(quantity)} if measured else {},
         )
         for occurred_at, quantity in used
     ]

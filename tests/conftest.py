@@ -18,6 +18,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from hypothesis import HealthCheck, settings
 
+from apps.billable_metrics import catalogue
+
 settings.register_profile(
     "suite",
     deadline=None,
@@ -28,6 +30,12 @@ settings.register_profile("explore", settings.get_profile("suite"), derandomize=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_of_other_tests() -> None:
+    """What this process knows of metrics outlives a test that is rolled back."""
+    catalogue.forget()
 
 
 @pytest.fixture

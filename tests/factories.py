@@ -6,6 +6,7 @@ Dates and instants are fixed, so that tests can name them: November 2023 is bill
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,9 @@ from factory.declarations import LazyAttribute, SelfAttribute, Sequence, SubFact
 from factory.django import DjangoModelFactory
 from factory.helpers import post_generation
 
-from apps.billable_metrics.models import Aggregation, BillableMetric
+from apps.billable_metrics.definitions import Aggregation, MetricDefinition
+from apps.billable_metrics.models import BillableMetric
+from apps.billable_metrics.services import create_metric
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.customers.models import BillingEntity, Customer
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
@@ -60,7 +63,7 @@ class CustomerFactory(DjangoModelFactory[Customer]):
 
 
 class BillableMetricFactory(DjangoModelFactory[BillableMetric]):
-    """A sum of input tokens over completions."""
+    """A sum of input tokens over completions. The fields of its definition are taken as well."""
 
     class Meta:
         model = BillableMetric
@@ -72,6 +75,12 @@ class BillableMetricFactory(DjangoModelFactory[BillableMetric]):
     value_property = "input_tokens"
     unit_singular = "token"
     unit_plural = "tokens"
+
+    @classmethod
+    def _create(cls, model_class: type[BillableMetric], *args: Any, **kwargs: Any) -> BillableMetric:
+        names = {field.name for field in dataclasses.fields(MetricDefinition)}
+        definition = MetricDefinition(**{name: kwargs.pop(name) for name in names & set(kwargs)})
+        return create_metric(definition=definition, now=START_OF_2023, **kwargs)
 
 
 class ProductFactory(DjangoModelFactory[Product]):

@@ -7,45 +7,30 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from apps.billable_metrics.models import Aggregation, BillableMetric
-from apps.common.admin import BillingAdmin, is_in_use
+from apps.common.admin import BillingAdmin
+from apps.common.references import is_in_use
 
 DEFINITION_FIELDS = ["event_type", "aggregation", "value_property"]
 
 
 class BillableMetricForm(forms.ModelForm[BillableMetric]):
+    event_type = forms.CharField(max_length=200)
+    aggregation = forms.ChoiceField(choices=Aggregation.choices, initial=Aggregation.COUNT)
+    value_property = forms.CharField(max_length=200, required=False)
+
     class Meta:
         model = BillableMetric
-        fields = [
-            "name",
-            "code",
-            "event_type",
-            "aggregation",
-            "value_property",
-            "unit_singular",
-            "unit_plural",
-            "description",
-        ]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Read by the page's script. Who only looks at a metric has no inputs here.
-        if "aggregation" in self.fields and "value_property" in self.fields:
-            self.fields["aggregation"].widget.attrs["data-ch-controls"] = "aggregation"
-            self.fields["value_property"].widget.attrs["data-ch-shown-for-aggregation"] = Aggregation.SUM.value
-            # Not sent while it is hidden, for a count.
-            self.fields["value_property"].required = False
+        fields = ["name", "code", "unit_singular", "unit_plural", "description"]
 
 
 @admin.register(BillableMetric)
 class BillableMetricAdmin(BillingAdmin[BillableMetric]):
     form = BillableMetricForm
     list_display = ["name", "code", "measures_shown", "units_shown"]
-    list_filter = [("aggregation", ChoicesDropdownFilter), "event_type"]
-    search_fields = ["name", "code", "event_type"]
+    search_fields = ["name", "code"]
     search_help_text = "Name, code or event type"
     fieldsets = [
         (
@@ -80,7 +65,7 @@ class BillableMetricAdmin(BillingAdmin[BillableMetric]):
         # definition, once a price counts by it: what was billed would be measured anew.
         return ["code", *DEFINITION_FIELDS] if is_in_use(obj) else ["code"]
 
-    @display(description="Measures", ordering="event_type")
+    @display(description="Measures")
     def measures_shown(self, metric: BillableMetric) -> str:
         return metric.describe()
 

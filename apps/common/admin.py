@@ -26,6 +26,7 @@ from unfold.views import ChangeList
 from apps.common.errors import BillingError
 from apps.common.forms import billing_formfield
 from apps.common.history import HistoryScope
+from apps.common.references import is_in_use
 
 M = TypeVar("M", bound=models.Model)
 
@@ -123,19 +124,6 @@ def add_refusal(
     for name, sentences in faults.items():
         target = (field_names or {}).get(name, name)
         form.add_error(target if target in form.fields else None, list(sentences))
-
-
-def is_in_use(row: models.Model) -> bool:
-    """Whether a row that must be kept refers to this one. Looked up once for each loaded object."""
-    known: bool | None = row.__dict__.get("_ch_is_in_use")
-    if known is None:
-        known = any(
-            relation.related_model._base_manager.filter(**{relation.field.name: row}).exists()
-            for relation in row._meta.related_objects
-            if relation.on_delete is models.PROTECT
-        )
-        row.__dict__["_ch_is_in_use"] = known
-    return known
 
 
 class BillingChangeList(ChangeList):

@@ -300,7 +300,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             InvoiceLine.objects.select_related(
                 "invoice__customer",
                 "invoice__contract",
-                "price_version__price__metric",
+                "metric_version__metric",
                 "price_version__price__plan_version__plan",
             ),
             pk=line_id,
@@ -380,7 +380,7 @@ def events_url(line: InvoiceLine) -> str | None:
         return None
     query = {
         "customer": window.customer_id,
-        "metric": window.metric.code,
+        "metric_version": window.version.pk,
         "window_start": window.start_at.isoformat(),
         "window_end": window.end_at.isoformat(),
         "stored_before": line.stored_before.isoformat(),

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Func, Q
 from djmoney.models.fields import MoneyField
 
+from apps.billable_metrics.models import MetricVersion
 from apps.common.constraints import same_row
 from apps.common.errors import BillingError
 from apps.common.fields import ZoneField
@@ -236,6 +237,9 @@ class InvoiceLine(models.Model):
     product_name = models.CharField(max_length=100)
     description = models.CharField(max_length=120)
     charge_model = models.CharField(max_length=16, choices=ChargeModelName.choices)
+    metric_version = models.ForeignKey(
+        MetricVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="invoice_lines"
+    )
     metric_code = models.CharField(max_length=64, blank=True)
     unit_singular = models.CharField(max_length=40, blank=True)
     unit_plural = models.CharField(max_length=40, blank=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from apps.billable_metrics.models import BillableMetric
 from apps.invoices.models import InvoiceLine
 from apps.pricing.charge_models.base import TierCharge
 from apps.pricing.charges import RatedCharge
@@ -37,12 +36,11 @@ def tier_charges(line: InvoiceLine) -> tuple[TierCharge, ...]:
 
 def usage_window_of(line: InvoiceLine) -> UsageWindow | None:
     """The usage that the line charges for; None for a recurring charge."""
-    metric: BillableMetric | None = line.price_version.price.metric
-    if metric is None:
+    if line.metric_version is None:
         return None
     return UsageWindow(
         customer_id=line.invoice.customer_id,
-        metric=metric,
+        version=line.metric_version,
         start_at=line.window_start_at,
         end_at=line.window_end_at,
     )

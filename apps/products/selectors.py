@@ -29,7 +29,7 @@ def prices_by_plan_version(plan_version_ids: Collection[int]) -> dict[int, list[
     prices = (
         Price.objects.filter(plan_version__in=set(plan_version_ids))
         .select_related("product", "metric")
-        .prefetch_related("versions__tiers")
+        .prefetch_related("versions__tiers", "metric__versions")
         .order_by("position", "id")
     )
     for price in prices:

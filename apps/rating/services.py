@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ParamSpec, TypeVar
 
+from apps.billable_metrics.models import MetricVersion
+from apps.billable_metrics.models import version_in_force as metric_version_in_force
 from apps.common.errors import BillingError
 from apps.contracts.models import Contract, ContractPhase
 from apps.pricing.charges import rate_charge
@@ -66,6 +68,7 @@ class _ChargeWindow:
     version: PriceVersion
     window: Period
     share: ShareOfDays
+    metric_version: MetricVersion | None
 
 
 def rate_period(
@@ -93,7 +96,7 @@ def rate_periods(
         _or_refused(request, _charge_windows, request, phases[request.contract.pk], prices, as_of)
         for request in requests
     ]
-    usage = _measure(requests, planned, stored_before)
+    usage = _measure(requests, planned, stored_before, as_of)
     return [
         windows
         if isinstance(windows, RatingRefused)
@@ -141,11 +144,23 @@ def _charge_windows(
     nominal = request.contract.billing_cycle.period_containing(request.period.start_at)
     stretches = list(_phase_stretches(request, phases))
     return [
-        _ChargeWindow(price=price, version=version, window=window, share=share_of(window, nominal))
+        _ChargeWindow(
+            price=price,
+            version=version,
+            window=window,
+            share=share_of(window, nominal),
+            metric_version=_metric_version(price, window, as_of),
+        )
         for stretch, phase in stretches
         for price in prices.get(phase.plan_version_id, [])
         for window, version in _version_windows(price, stretch, as_of)
     ]
+
+
+def _metric_version(price: Price, window: Period, as_of: dt.datetime) -> MetricVersion | None:
+    if price.metric is None:
+        return None
+    return metric_version_in_force(price.metric.versions.all(), at=window.start_at, known_at=as_of)
 
 
 def _phase_stretches(request: PeriodToRate, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
@@ -183,6 +198,7 @@ def _measure(
     requests: Sequence[PeriodToRate],
     planned: Sequence[list[_ChargeWindow] | RatingRefused],
     stored_before: dt.datetime | None,
+    as_of: dt.datetime,
 ) -> list[list[MeasuredUsage]]:
     """Measure every window of every period in one read; a recurring charge measures as nothing used."""
     wanted = [
@@ -191,7 +207,7 @@ def _measure(
             position,
             UsageWindow(
                 request.contract.customer_id,
-                window.price.metric,
+                window.metric_version,
                 window.window.start_at,
                 window.window.end_at,
             ),
@@ -199,10 +215,10 @@ def _measure(
         for index, (request, windows) in enumerate(zip(requests, planned, strict=True))
         if not isinstance(windows, RatingRefused)
         for position, window in enumerate(windows)
-        if window.price.metric is not None
+        if window.metric_version is not None
     ]
     usage = [[] if isinstance(windows, RatingRefused) else [NOTHING_USED] * len(windows) for windows in planned]
-    measured = measure_usage([window for _, _, window in wanted], stored_before=stored_before)
+    measured = measure_usage([window for _, _, window in wanted], stored_before=stored_before, as_of=as_of)
     for (index, position, _), found in zip(wanted, measured, strict=True):
         usage[index][position] = found
     return usage
@@ -246,6 +262,7 @@ def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) ->
         window=window.window,
         share=window.share,
         event_count=measured.event_count,
+        metric_version=window.metric_version,
         charge=charge,
         rated=rated,
     )

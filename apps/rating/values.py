@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
 
+from apps.billable_metrics.models import MetricVersion
 from apps.contracts.models import Contract
 from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.invoice_pipeline import InvoiceTotals
@@ -33,6 +34,7 @@ class RatedLine:
     window: Period
     share: ShareOfDays
     event_count: int
+    metric_version: MetricVersion | None
     charge: Charge
     rated: RatedCharge
 

@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from apps.billable_metrics.models import BillableMetric
+from apps.billable_metrics.models import MetricVersion
 from apps.common.admin import BillingAdmin, M, Panel, ReadOnlyMixin, register_panel
 from apps.common.formatting import format_instant
 from apps.common.history import HistoryScope
@@ -92,7 +92,7 @@ class WindowFilter(admin.ListFilter):
 
     title = "window"
     template = "admin/usage/window_filter.html"
-    PARAMETERS = ("customer", "metric", "window_start", "window_end", "stored_before")
+    PARAMETERS = ("customer", "metric_version", "window_start", "window_end", "stored_before")
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[UsageEvent], model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)
@@ -119,12 +119,12 @@ def asked_window(given: dict[str, str]) -> AskedWindow:
     """Read a window from an address. Raises IncorrectLookupParameters when it is not a whole one."""
     try:
         customer = Customer.objects.get(pk=int(given["customer"]))
-        metric = BillableMetric.objects.get(code=given["metric"])
+        version = MetricVersion.objects.select_related("metric").get(pk=int(given["metric_version"]))
         start_at, end_at = _instant(given["window_start"]), _instant(given["window_end"])
         stored_before = _instant(given["stored_before"]) if given.get("stored_before") else None
-    except (KeyError, ValueError, Customer.DoesNotExist, BillableMetric.DoesNotExist) as error:
+    except (KeyError, ValueError, Customer.DoesNotExist, MetricVersion.DoesNotExist) as error:
         raise IncorrectLookupParameters(error) from error
-    return AskedWindow(customer, UsageWindow(customer.pk, metric, start_at, end_at), stored_before)
+    return AskedWindow(customer, UsageWindow(customer.pk, version, start_at, end_at), stored_before)
 
 
 def _instant(text: str) -> dt.datetime:

@@ -17,7 +17,9 @@ class UsageConfig(AppConfig):
 
 
 def _forget_known(**_: Any) -> None:
+    from apps.billable_metrics import catalogue
     from apps.usage import names, partitions
 
+    catalogue.forget()
     names.forget_known()
     partitions.forget_known()

@@ -7,7 +7,7 @@ know their element type and are several times faster, which counts on a path tha
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import Cursor
@@ -17,6 +17,7 @@ from psycopg.pq import Format
 
 _HEADER = struct.Struct(">iiIii")
 _NULL = b"\xff\xff\xff\xff"
+_UUID = b"\0\0\0\x10"
 _length = struct.Struct(">i").pack
 _int16 = struct.Struct(">ih").pack
 _int32 = struct.Struct(">ii").pack
@@ -47,42 +48,37 @@ class UuidArray(BinaryArray):
     pass
 
 
-class ByteaArray(BinaryArray):
-    pass
-
-
 class TimestamptzArray(BinaryArray):
     pass
 
 
-def smallints(values: Iterable[int]) -> SmallintArray:
+def smallints(values: Sequence[int]) -> SmallintArray:
     return SmallintArray(_array(21, [_int16(2, value) for value in values]))
 
 
-def integers(values: Iterable[int]) -> IntegerArray:
+def integers(values: Sequence[int]) -> IntegerArray:
     return IntegerArray(_array(23, [_int32(4, value) for value in values]))
 
 
-def bigints(values: Iterable[int | None]) -> BigintArray:
+def bigints(values: Sequence[int | None]) -> BigintArray:
     return BigintArray(_array(20, [_NULL if value is None else _int64(8, value) for value in values]))
 
 
-def timestamps(microseconds_since_2000: Iterable[int]) -> TimestamptzArray:
+def timestamps(microseconds_since_2000: Sequence[int | None]) -> TimestamptzArray:
     """Instants as PostgreSQL keeps them: microseconds since the year 2000 began in UTC."""
-    return TimestamptzArray(_array(1184, [_int64(8, value) for value in microseconds_since_2000]))
+    return TimestamptzArray(
+        _array(1184, [_NULL if value is None else _int64(8, value) for value in microseconds_since_2000])
+    )
 
 
-def texts(values: Iterable[bytes]) -> TextArray:
+def texts(values: Sequence[bytes | None]) -> TextArray:
     """Texts, already encoded as UTF-8."""
-    return TextArray(_array(25, [_length(len(value)) + value for value in values]))
+    return TextArray(_array(25, [_NULL if value is None else _length(len(value)) + value for value in values]))
 
 
-def uuids(values: Iterable[bytes]) -> UuidArray:
-    return UuidArray(_array(2950, [b"\0\0\0\x10" + value for value in values]))
-
-
-def byteas(values: Iterable[bytes]) -> ByteaArray:
-    return ByteaArray(_array(17, [_length(len(value)) + value for value in values]))
+def uuids(values: Sequence[bytes]) -> UuidArray:
+    """UUIDs as their 16 bytes. One length stands before each, so that joining makes the array."""
+    return UuidArray(_array(2950, [_UUID + _UUID.join(values)], len(values)) if values else _array(2950, []))
 
 
 def register(cursor: Cursor[tuple[Any, ...]]) -> None:
@@ -91,9 +87,10 @@ def register(cursor: Cursor[tuple[Any, ...]]) -> None:
         cursor.adapters.register_dumper(kind, dumper)
 
 
-def _array(element_oid: int, elements: Sequence[bytes]) -> bytes:
-    header = _HEADER.pack(1, 1, element_oid, len(elements), 1)
-    return header + b"".join(elements)
+def _array(element_oid: int, elements: Sequence[bytes], size: int | None = None) -> bytes:
+    if not elements:
+        return struct.pack(">iiI", 0, 0, element_oid)
+    return _HEADER.pack(1, 1, element_oid, len(elements) if size is None else size, 1) + b"".join(elements)
 
 
 def _dumper(array_oid: int) -> type[Dumper]:
@@ -113,6 +110,5 @@ _DUMPERS: dict[type[BinaryArray], type[Dumper]] = {
     BigintArray: _dumper(1016),
     TextArray: _dumper(1009),
     UuidArray: _dumper(2951),
-    ByteaArray: _dumper(1001),
     TimestamptzArray: _dumper(1185),
 }

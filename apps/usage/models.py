@@ -7,10 +7,13 @@ are written by ``apps.usage.services`` only.
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
 from apps.access.models import ApiKey
+from apps.common.history import tracked
 from apps.customers.models import Customer
 from apps.usage.events import ExactDecoder
 
@@ -50,14 +53,15 @@ class UsageEventKey(models.Model):
     ID, as its 128-bit hash. ``event_pk`` is the primary key of the event.
     """
 
-    pk = models.CompositePrimaryKey("source_id", "kind", "key")
+    # The key first: it tells rows apart at the first comparison, which the index makes for every event.
+    pk = models.CompositePrimaryKey("key", "source_id", "kind")
     source = models.ForeignKey(
         UsageSource, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
     )
     kind = models.SmallIntegerField()
     key = models.UUIDField()
     event_pk = models.BigIntegerField()
-    payload_hash = models.BinaryField(max_length=16)
+    payload_hash = models.UUIDField()
     occurred_at = models.DateTimeField()
 
     class Meta:
@@ -70,17 +74,21 @@ class UsageEventKey(models.Model):
 class UsageEventQuerySet(models.QuerySet["UsageEvent"]):
     def unattributed(self) -> UsageEventQuerySet:
         """Events whose subject was no customer when we last looked."""
-        return self.filter(customer__isnull=True)
+        return self.filter(customer__isnull=True, voided_at__isnull=True)
 
 
 class UsageEvent(models.Model):
-    """One usage event, as it was received. Only its attribution may be filled in later.
+    """One usage event, as it was received. Only its attribution may be filled in later, and its voiding.
 
     ``occurred_at`` is the event's own time and decides its billing period. ``stored_at`` is when we stored
     it, ``attributed_at`` when its customer became known: at once, as a rule. Both are stamped by the
     database so that a *stored-before* cutoff is exact (see ``services.settle_cutoff``).
+
+    A corrected event stays with ``voided_at``, from which on it does not count, and the ``correction`` that says why;
+    what counts in its place is a row of its own that names it in ``replaces_id``.
     """
 
+    # Unique by its sequence. A BRIN index finds it: a B-tree would be one more to keep for every event.
     id = models.BigAutoField(primary_key=True)
     # No foreign keys in the database: each would cost a lookup per event. Services resolve all three.
     source = models.ForeignKey(
@@ -110,6 +118,16 @@ class UsageEvent(models.Model):
         related_name="+",
         verbose_name="API key",
     )
+    voided_at = models.DateTimeField(null=True)
+    correction = models.ForeignKey(
+        "usage.UsageCorrection",
+        null=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="voided_events",
+    )
+    replaces_id = models.BigIntegerField("replaces", null=True)
 
     objects = UsageEventQuerySet.as_manager()
 
@@ -127,8 +145,14 @@ class UsageEvent(models.Model):
                 fields=["subject", "type", "occurred_at"],
                 condition=Q(customer__isnull=True),
             ),
+            BrinIndex(name="usage_event_by_id", fields=["id"], autosummarize=True),
+            BrinIndex(name="usage_event_by_time", fields=["occurred_at"], autosummarize=True),
         ]
         constraints = [
+            models.CheckConstraint(
+                name="usage_event_voided_at_goes_with_correction",
+                condition=Q(voided_at=None, correction=None) | Q(voided_at__isnull=False, correction__isnull=False),
+            ),
             models.CheckConstraint(
                 name="usage_event_attributed_at_goes_with_customer",
                 condition=Q(customer=None, attributed_at=None) | Q(customer__isnull=False, attributed_at__isnull=False),
@@ -158,7 +182,7 @@ class UsageConflict(models.Model):
     source = models.ForeignKey(UsageSource, on_delete=models.PROTECT, related_name="conflicts")
     event_id = models.TextField("event ID")
     first_event_id = models.BigIntegerField("first event")
-    payload_hash = models.BinaryField(max_length=16)
+    payload_hash = models.UUIDField()
     type = models.TextField()
     subject = models.TextField()
     occurred_at = models.DateTimeField()
@@ -188,3 +212,60 @@ class UsageConflict(models.Model):
 
     def __str__(self) -> str:
         return self.event_id
+
+
+class CorrectionKind(models.TextChoices):
+    VOID = "void", "Void"
+    REPLACE = "replace", "Replace"
+
+
+@tracked()
+class UsageCorrection(models.Model):
+    """Why events were voided or replaced, by whom and when. ``selection`` says in words which they were."""
+
+    kind = models.CharField(max_length=10, choices=CorrectionKind.choices)
+    reason = models.TextField()
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    selection = models.TextField(blank=True)
+    event_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name = "correction"
+        ordering = ["-id"]
+        constraints = [models.CheckConstraint(name="usage_correction_has_a_reason", condition=~Q(reason=""))]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.event_count:,} events"
+
+
+class CacheState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    BUILDING = "building", "Building"
+    READY = "ready", "Ready"
+
+
+class UsageCache(models.Model):
+    """Whether the buckets of a metric version hold all of its events: a job until they do.
+
+    While it is not ready, quantities are measured from the events themselves. ``next_partition`` is where a builder
+    goes on; ``claimed_until`` keeps a second one off.
+    """
+
+    metric_version_id = models.BigIntegerField(primary_key=True)
+    state = models.CharField(max_length=10, choices=CacheState.choices, default=CacheState.WAITING)
+    partitions_done = models.PositiveIntegerField(default=0)
+    partitions_total = models.PositiveIntegerField(default=0)
+    next_partition = models.TextField(blank=True)
+    claimed_until = models.DateTimeField(null=True)
+    requested_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "usage_cache"
+        verbose_name = "usage cache"
+
+    def __str__(self) -> str:
+        return f"Cache of metric version {self.metric_version_id}: {self.get_state_display()}"

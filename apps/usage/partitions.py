@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from django.db import connection, transaction
 from psycopg import sql
 
-from apps.usage.selectors import raw_cursor
+from apps.usage.database import raw_cursor
 
 PARTITION_LOCK = 4_846_216_002  # An advisory lock of ours: two processes never make the same partition at once.
 
@@ -55,6 +55,14 @@ def _make_missing(months: set[Month]) -> None:
                     log, table, start, end
                 )
             )
+
+
+def partition_bounds() -> list[tuple[str, dt.datetime, dt.datetime]]:
+    """Name, start and end of every partition of the log, in the order of time."""
+    return [
+        (_name(month), dt.datetime(*month, 1, tzinfo=dt.UTC), dt.datetime(*_following(month), 1, tzinfo=dt.UTC))
+        for month in sorted(_existing())
+    ]
 
 
 def _existing() -> set[Month]:

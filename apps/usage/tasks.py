@@ -23,3 +23,21 @@ def make_partitions(**_: object) -> None:
     """Make the month partitions of the coming quarter, so that no event has to wait for one."""
     today = timezone.now().date()
     services.ensure_partitions(today, today + dt.timedelta(days=DAYS_AHEAD))
+
+
+@shared_task(name="usage.fold_usage")
+def fold_usage(**_: object) -> None:
+    """Fold what was stored since into the buckets, so that reads stay short."""
+    services.fold_usage()
+
+
+@shared_task(name="usage.backfill_metrics")
+def backfill_metrics(**_: object) -> None:
+    """Have new metrics measure the events that came before them."""
+    services.backfill_metrics()
+
+
+@shared_task(name="usage.mend_cache")
+def mend_cache(**_: object) -> None:
+    """Compare the cache with the events; where it differs, say so and build it anew."""
+    services.mend_cache()

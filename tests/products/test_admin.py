@@ -417,7 +417,7 @@ def test_the_page_of_a_plan_costs_the_same_however_many_prices_it_has(
         fees = [graduated(metric, ("10", "2"), (None, "1"), name=f"Line {at}") for at in range(number)]
         version = published_plan(*fees, code=f"plan-{number}")
         # Session, user; the badge; the plan twice with its versions; versions, prices, amounts, tiers of the panel.
-        with django_assert_num_queries(11):
+        with django_assert_num_queries(12):
             page_text(page, url_of(PLAN, "change", version.plan_id))
 
 

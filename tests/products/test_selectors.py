@@ -121,7 +121,7 @@ def test_prices_are_read_whole_with_a_fixed_number_of_queries(
         now=utc(2023, 12, 1),
     )
 
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         found = prices_by_plan_version([large.pk, small.pk, large.pk])
         names = {
             plan_version: [

@@ -131,8 +131,9 @@ def test_the_number_of_queries_does_not_grow_with_the_number_of_contracts(
         results = rate_periods(twenty, as_of=KNOWN_AT)
 
     assert len(results) == 20
-    # Phases, prices, their versions, the tiers of these, and all usage in one.
-    assert (len(for_one), len(for_twenty)) == (5, 5)
+    # Phases, prices, their versions, the tiers of these, those of the metrics, and all usage in one. While the cache
+    # is not built, as here, the events of each metric are read as well.
+    assert (len(for_one), len(for_twenty)) == (6 + 1, 6 + 2)
 
 
 def test_no_request_is_no_query(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

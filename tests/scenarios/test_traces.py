@@ -81,7 +81,7 @@ def assert_every_line_names_exactly_its_events() -> None:
         assert window is not None
         events = events_of(window, stored_before=line.stored_before)
         assert events.count() == line.event_count
-        key = window.metric.value_property
+        key = window.version.value_property
         assert sum(event.data[key] for event in events) == line.quantity
         assert f"{line.exact_amount.normalize():f}" in explain_line(line).formula
 

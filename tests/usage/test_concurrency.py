@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from django.db import DataError, connection, transaction
 
-from apps.usage import partitions, services
+from apps.usage import partitions
+from apps.usage.database import raw_cursor
 from apps.usage.models import UsageConflict, UsageEvent
-from apps.usage.selectors import UsageWindow, measure_usage, raw_cursor
+from apps.usage.selectors import UsageWindow, measure_usage
 from apps.usage.services import (
     RecordedBatch,
     UsageIsArriving,
@@ -118,7 +119,7 @@ def test_a_cutoff_waits_for_what_is_being_stored_and_includes_it() -> None:
             stored.set()
             assert release.wait(30)
 
-    window = UsageWindow(customer.pk, metric, NOON, NOON + dt.timedelta(hours=1))
+    window = UsageWindow(customer.pk, metric.current_version, NOON, NOON + dt.timedelta(hours=1))
     with ThreadPoolExecutor(3) as pool:
         slow = in_thread(pool, store_slowly)
         assert stored.wait(30)
@@ -140,7 +141,7 @@ def test_a_cutoff_waits_for_what_is_being_stored_and_includes_it() -> None:
 
 def test_what_was_measured_before_a_cutoff_never_changes_while_events_stream_in() -> None:
     customer, metric = CustomerFactory(external_id="acme"), BillableMetricFactory()
-    window = UsageWindow(customer.pk, metric, NOON, NOON + dt.timedelta(hours=1))
+    window = UsageWindow(customer.pk, metric.current_version, NOON, NOON + dt.timedelta(hours=1))
     stop = threading.Event()
 
     def stream(writer: int) -> None:
@@ -166,7 +167,7 @@ def test_what_was_measured_before_a_cutoff_never_changes_while_events_stream_in(
 
 
 def test_a_cutoff_gives_up_on_a_batch_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "SETTLE_PATIENCE", "200ms")
+    monkeypatch.setattr("apps.usage.services.recording.SETTLE_PATIENCE", "200ms")
     with psycopg.connect(database_url()) as other:
         other.execute("SELECT usage_stamp()")
         with pytest.raises(UsageIsArriving):

@@ -105,7 +105,8 @@ def tokens_of_acme(metric: BillableMetric) -> Decimal:
     assert customer_id is not None
     now = timezone.now()
     [usage] = measure_usage(
-        [UsageWindow(customer_id, metric, NOON - dt.timedelta(days=1), now + dt.timedelta(days=1))], stored_before=None
+        [UsageWindow(customer_id, metric.current_version, NOON - dt.timedelta(days=1), now + dt.timedelta(days=1))],
+        stored_before=None,
     )
     return usage.quantity
 

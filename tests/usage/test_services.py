@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from apps.common.history import acting
 from apps.customers.models import CustomerAlias
-from apps.usage import services
 from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
 from apps.usage.models import EventType, UsageEvent
 from apps.usage.partitions import ensure_months, ensure_partitions
@@ -56,15 +55,15 @@ def test_events_are_attributed_once_their_subject_becomes_known_and_count_from_t
     assert early.customer == customer
     assert early.attributed_at is not None
     assert early.attributed_at >= before > early.stored_at
-    window = UsageWindow(customer.pk, metric, NOON, NOON + dt.timedelta(hours=1))
+    window = UsageWindow(customer.pk, metric.current_version, NOON, NOON + dt.timedelta(hours=1))
     assert [u.event_count for u in measure_usage([window], stored_before=before)] == [0]
     assert [u.event_count for u in measure_usage([window], stored_before=settle_cutoff())] == [1]
     assert UsageEvent.objects.unattributed().get().event_id == "other"
 
 
 def test_attribution_works_through_any_number_of_events_and_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "ATTRIBUTE_AT_ONCE", 3)
-    monkeypatch.setattr(services, "SUBJECTS_AT_ONCE", 2)
+    monkeypatch.setattr("apps.usage.services.attribution.ATTRIBUTE_AT_ONCE", 3)
+    monkeypatch.setattr("apps.usage.services.attribution.SUBJECTS_AT_ONCE", 2)
     subjects = [f"subject-{n}" for n in range(7)]
     events = [event(f"{s}-{n}", subject=s, at=NOON + dt.timedelta(days=40 * n)) for s in subjects for n in range(3)]
     record_events(events=events, api_key_id=None)

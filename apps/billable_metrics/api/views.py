@@ -15,7 +15,7 @@ from apps.common.api import JsonAlways
 class BillableMetricFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = BillableMetric
-        fields = ["code", "event_type", "aggregation"]
+        fields = ["code"]
 
 
 @extend_schema_view(

@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("billable_metrics", "0001_initial"),
         ("contracts", "0001_initial"),
         ("customers", "0001_initial"),
         ("pghistory", "0007_auto_20250421_0444"),
@@ -319,6 +320,16 @@ class Migration(migrations.Migration):
                     "invoice",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="invoices.invoice"
+                    ),
+                ),
+                (
+                    "metric_version",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="invoice_lines",
+                        to="billable_metrics.metricversion",
                     ),
                 ),
                 (

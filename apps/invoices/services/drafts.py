@@ -92,6 +92,7 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         product_name=line.price.product.name,
         description=line.price.name,
         charge_model=line.price.charge_model,
+        metric_version=line.metric_version,
         metric_code=metric.code if metric else "",
         unit_singular=metric.unit_singular if metric else "",
         unit_plural=metric.unit_plural if metric else "",

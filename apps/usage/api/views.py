@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from apps.access.models import Scope
 from apps.access.selectors import LiveKey
+from apps.billable_metrics.models import version_in_force
 from apps.billable_metrics.selectors import summed_properties_by_event_type
 from apps.common.api import JsonAlways, problem
 from apps.common.errors import BillingError
@@ -158,7 +159,8 @@ class CustomerUsage(APIView):
         query = UsageQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         metric, start, end = (query.validated_data[name] for name in ("metric", "start", "end"))
-        [usage] = measure_usage([UsageWindow(customer.pk, metric, start, end)], stored_before=None)
+        version = version_in_force(metric.versions.all(), at=start)
+        [usage] = measure_usage([UsageWindow(customer.pk, version, start, end)], stored_before=None)
         answer = {
             "customer": customer.external_id,
             "metric": metric.code,

@@ -1,7 +1,11 @@
-"""The event log, in SQL: month partitions, the key table and the functions are beyond what models express."""
+"""The event log and the usage cache, in SQL: partitions, keys and functions are beyond what models express."""
 
 import apps.usage.events
+import django.contrib.postgres.indexes
 import django.db.models.deletion
+import pgtrigger.compiler
+import pgtrigger.migrations
+from django.conf import settings
 from django.db import migrations, models
 
 # Any number, only ours: the advisory lock that makes stored-before cutoffs exact.
@@ -17,10 +21,36 @@ CREATE FUNCTION usage_number(value jsonb) RETURNS numeric
     END $$;
 COMMENT ON FUNCTION usage_number IS 'The number that a JSON value holds, as such or as plain text; else NULL.';
 
+CREATE FUNCTION usage_text(value jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT CASE jsonb_typeof(value)
+        WHEN 'string' THEN value #>> '{{}}'
+        WHEN 'number' THEN trim_scale(value::numeric)::text
+        WHEN 'boolean' THEN value #>> '{{}}'
+    END $$;
+COMMENT ON FUNCTION usage_text IS 'The text of a text, a number or a boolean; NULL for lists and objects.';
+
+CREATE FUNCTION usage_dimension(value jsonb, longest integer, kept integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT CASE WHEN length(shown) <= longest THEN shown
+        ELSE left(shown, kept) || '…' || md5(shown) END FROM usage_text(value) AS shown $$;
+COMMENT ON FUNCTION usage_dimension IS 'The text of a JSON value, short enough for the key of a bucket.';
+
+CREATE FUNCTION usage_value_key(value text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT encode(substr(sha256(convert_to(value, 'UTF8')), 1, 16), 'hex')::uuid $$;
+COMMENT ON FUNCTION usage_value_key IS 'What tells distinct values apart.';
+
 -- The lock comes before the clock is read, and is held until commit. Two statements keep that order.
-CREATE FUNCTION usage_stamp() RETURNS timestamptz LANGUAGE plpgsql VOLATILE
-    AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared({STAMP_LOCK}); RETURN clock_timestamp(); END $$;
-COMMENT ON FUNCTION usage_stamp IS 'The instant at which this transaction stores or attributes events.';
+CREATE FUNCTION usage_stamp(OUT stamp timestamptz, OUT versions bigint, OUT newest bigint)
+    LANGUAGE plpgsql VOLATILE
+    AS $$ BEGIN
+        PERFORM pg_advisory_xact_lock_shared({STAMP_LOCK});
+        stamp := clock_timestamp();
+        SELECT count(*), coalesce(max(id), 0) INTO versions, newest FROM billable_metrics_metricversion;
+    END $$;
+COMMENT ON FUNCTION usage_stamp IS
+    'The instant at which this transaction stores or attributes events, and the edition of the metrics it goes by.';
 
 CREATE FUNCTION usage_settle() RETURNS timestamptz LANGUAGE plpgsql VOLATILE
     AS $$ BEGIN PERFORM pg_advisory_xact_lock({STAMP_LOCK}); RETURN clock_timestamp(); END $$;
@@ -30,6 +60,9 @@ COMMENT ON FUNCTION usage_settle IS
 DROP_FUNCTIONS = """
 DROP FUNCTION usage_settle();
 DROP FUNCTION usage_stamp();
+DROP FUNCTION usage_value_key(text);
+DROP FUNCTION usage_dimension(jsonb, integer, integer);
+DROP FUNCTION usage_text(jsonb);
 DROP FUNCTION usage_number(jsonb);
 """
 
@@ -43,25 +76,27 @@ CREATE TABLE usage_event_type (
     first_seen_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE SEQUENCE usage_event_id_seq AS bigint;
+-- One value stands for as many primary keys as services.recording.IDS_AT_ONCE says.
+CREATE SEQUENCE usage_event_id_seq AS bigint INCREMENT BY 10000 START WITH 10000;
 
 -- One row for each event ever stored, also when its partition is gone: (source, id) stays unique for ever.
 -- kind 0: the id is a canonical UUID and kept as it is, so that time-ordered ids stay in order.
 -- kind 1: any other id, as its 128-bit BLAKE2b hash.
 CREATE TABLE usage_event_key (
-    source_id integer NOT NULL,
-    kind smallint NOT NULL,
     key uuid NOT NULL,
     event_pk bigint NOT NULL,
-    payload_hash bytea NOT NULL,
     occurred_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, kind, key),
-    CHECK (kind IN (0, 1)),
-    CHECK (length(payload_hash) = 16)
+    payload_hash uuid NOT NULL,
+    source_id integer NOT NULL,
+    kind smallint NOT NULL,
+    PRIMARY KEY (key, source_id, kind),
+    CHECK (kind IN (0, 1))
 );
 
+-- No primary key: its index would be one more to keep for every event. The sequence makes id unique, and a BRIN index,
+-- which costs next to nothing, finds it.
 CREATE TABLE usage_event (
-    id bigint NOT NULL DEFAULT nextval('usage_event_id_seq'),
+    id bigint NOT NULL,
     source_id integer NOT NULL,
     event_id text NOT NULL,
     type text NOT NULL,
@@ -72,11 +107,17 @@ CREATE TABLE usage_event (
     stored_at timestamptz NOT NULL,
     data jsonb NOT NULL,
     api_key_id bigint,
-    PRIMARY KEY (id, occurred_at),
+    voided_at timestamptz,
+    correction_id bigint,
+    replaces_id bigint,
     CONSTRAINT usage_event_attributed_at_goes_with_customer
-        CHECK ((customer_id IS NULL) = (attributed_at IS NULL))
+        CHECK ((customer_id IS NULL) = (attributed_at IS NULL)),
+    CONSTRAINT usage_event_voided_at_goes_with_correction
+        CHECK ((voided_at IS NULL) = (correction_id IS NULL))
 ) PARTITION BY RANGE (occurred_at);
 ALTER SEQUENCE usage_event_id_seq OWNED BY usage_event.id;
+CREATE INDEX usage_event_by_id ON usage_event USING brin (id) WITH (autosummarize = on);
+CREATE INDEX usage_event_by_time ON usage_event USING brin (occurred_at) WITH (autosummarize = on);
 CREATE INDEX usage_event_of_customer ON usage_event (customer_id, type, occurred_at)
     WHERE customer_id IS NOT NULL;
 CREATE INDEX usage_event_unattributed ON usage_event (subject, type, occurred_at)
@@ -87,7 +128,7 @@ CREATE TABLE usage_conflict (
     source_id integer NOT NULL REFERENCES usage_source (id) DEFERRABLE INITIALLY DEFERRED,
     event_id text NOT NULL,
     first_event_id bigint NOT NULL,
-    payload_hash bytea NOT NULL,
+    payload_hash uuid NOT NULL,
     type text NOT NULL,
     subject text NOT NULL,
     occurred_at timestamptz NOT NULL,
@@ -101,6 +142,79 @@ CREATE TABLE usage_conflict (
 );
 CREATE INDEX usage_conflict_of_source ON usage_conflict (source_id);
 """
+
+# What events come to, by metric version, customer, dimensions and time: a cache. Deltas are written with the events and
+# folded into buckets; a read adds up both. ``stamp`` is when events were stored, attributed or voided. The latest value
+# is that of the greatest event time, and of equal ones, of the greatest id. Columns that an aggregation does not need
+# are empty. grain 0: an hour, 1: a day, both of UTC.
+CACHE = """
+CREATE TABLE usage_delta (
+    stamp timestamptz NOT NULL,
+    customer_id bigint NOT NULL,
+    metric_version_id bigint NOT NULL,
+    hour timestamptz NOT NULL,
+    event_count bigint NOT NULL,
+    latest_at timestamptz,
+    latest_id bigint,
+    dims text[] NOT NULL,
+    total numeric,
+    time_total numeric,
+    lowest numeric,
+    highest numeric,
+    latest numeric
+);
+CREATE INDEX usage_delta_of_customer ON usage_delta (customer_id, metric_version_id, hour);
+
+CREATE TABLE usage_bucket (
+    customer_id bigint NOT NULL,
+    metric_version_id bigint NOT NULL,
+    starts_at timestamptz NOT NULL,
+    event_count bigint NOT NULL,
+    last_stamp timestamptz NOT NULL,
+    latest_at timestamptz,
+    latest_id bigint,
+    grain smallint NOT NULL,
+    dims text[] NOT NULL,
+    total numeric,
+    time_total numeric,
+    lowest numeric,
+    highest numeric,
+    latest numeric,
+    PRIMARY KEY (customer_id, metric_version_id, grain, starts_at, dims),
+    CHECK (grain IN (0, 1))
+) WITH (fillfactor = 80);
+
+-- Distinct values of a day: when each was first and last seen.
+CREATE TABLE usage_value_delta (
+    stamp timestamptz NOT NULL,
+    customer_id bigint NOT NULL,
+    metric_version_id bigint NOT NULL,
+    day timestamptz NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    value uuid NOT NULL,
+    dims text[] NOT NULL
+);
+CREATE INDEX usage_value_delta_of_customer ON usage_value_delta (customer_id, metric_version_id, day);
+
+CREATE TABLE usage_value (
+    customer_id bigint NOT NULL,
+    metric_version_id bigint NOT NULL,
+    day timestamptz NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    last_stamp timestamptz NOT NULL,
+    value uuid NOT NULL,
+    dims text[] NOT NULL,
+    PRIMARY KEY (customer_id, metric_version_id, day, dims, value)
+) WITH (fillfactor = 90);
+"""
+DROP_CACHE = """
+DROP TABLE usage_value;
+DROP TABLE usage_value_delta;
+DROP TABLE usage_bucket;
+DROP TABLE usage_delta;
+"""
 DROP_TABLES = """
 DROP TABLE usage_conflict;
 DROP TABLE usage_event;
@@ -109,8 +223,8 @@ DROP TABLE usage_event_type;
 DROP TABLE usage_source;
 """
 
-# What the models see of these tables.
-STATE = [
+# As makemigrations writes it. Of the tables that the SQL above makes, Django needs to know the state only.
+MADE = [
     migrations.CreateModel(
         name="EventType",
         fields=[
@@ -120,6 +234,30 @@ STATE = [
         options={
             "db_table": "usage_event_type",
             "ordering": ["name"],
+        },
+    ),
+    migrations.CreateModel(
+        name="UsageCache",
+        fields=[
+            ("metric_version_id", models.BigIntegerField(primary_key=True, serialize=False)),
+            (
+                "state",
+                models.CharField(
+                    choices=[("waiting", "Waiting"), ("building", "Building"), ("ready", "Ready")],
+                    default="waiting",
+                    max_length=10,
+                ),
+            ),
+            ("partitions_done", models.PositiveIntegerField(default=0)),
+            ("partitions_total", models.PositiveIntegerField(default=0)),
+            ("next_partition", models.TextField(blank=True)),
+            ("claimed_until", models.DateTimeField(null=True)),
+            ("requested_at", models.DateTimeField()),
+            ("finished_at", models.DateTimeField(null=True)),
+        ],
+        options={
+            "verbose_name": "usage cache",
+            "db_table": "usage_cache",
         },
     ),
     migrations.CreateModel(
@@ -134,32 +272,76 @@ STATE = [
         },
     ),
     migrations.CreateModel(
-        name="UsageEventKey",
+        name="UsageCorrection",
         fields=[
+            ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+            ("kind", models.CharField(choices=[("void", "Void"), ("replace", "Replace")], max_length=10)),
+            ("reason", models.TextField()),
+            ("created_at", models.DateTimeField()),
+            ("selection", models.TextField(blank=True)),
+            ("event_count", models.PositiveIntegerField(default=0)),
             (
-                "pk",
-                models.CompositePrimaryKey(
-                    "source_id", "kind", "key", blank=True, editable=False, primary_key=True, serialize=False
-                ),
-            ),
-            ("kind", models.SmallIntegerField()),
-            ("key", models.UUIDField()),
-            ("event_pk", models.BigIntegerField()),
-            ("payload_hash", models.BinaryField(max_length=16)),
-            ("occurred_at", models.DateTimeField()),
-            (
-                "source",
+                "actor",
                 models.ForeignKey(
-                    db_constraint=False,
-                    db_index=False,
+                    blank=True,
+                    null=True,
                     on_delete=django.db.models.deletion.PROTECT,
                     related_name="+",
-                    to="usage.usagesource",
+                    to=settings.AUTH_USER_MODEL,
                 ),
             ),
         ],
         options={
-            "db_table": "usage_event_key",
+            "verbose_name": "correction",
+            "ordering": ["-id"],
+        },
+    ),
+    migrations.CreateModel(
+        name="UsageCorrectionEvent",
+        fields=[
+            ("pgh_id", models.AutoField(primary_key=True, serialize=False)),
+            ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+            ("pgh_label", models.TextField(help_text="The event label.")),
+            ("id", models.BigIntegerField()),
+            ("kind", models.CharField(choices=[("void", "Void"), ("replace", "Replace")], max_length=10)),
+            ("reason", models.TextField()),
+            ("created_at", models.DateTimeField()),
+            ("selection", models.TextField(blank=True)),
+            ("event_count", models.PositiveIntegerField(default=0)),
+            (
+                "actor",
+                models.ForeignKey(
+                    blank=True,
+                    db_constraint=False,
+                    null=True,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="+",
+                    related_query_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "pgh_context",
+                models.ForeignKey(
+                    db_constraint=False,
+                    null=True,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="+",
+                    to="pghistory.context",
+                ),
+            ),
+            (
+                "pgh_obj",
+                models.ForeignKey(
+                    db_constraint=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="events",
+                    to="usage.usagecorrection",
+                ),
+            ),
+        ],
+        options={
+            "abstract": False,
         },
     ),
     migrations.CreateModel(
@@ -173,6 +355,8 @@ STATE = [
             ("occurred_at", models.DateTimeField()),
             ("stored_at", models.DateTimeField()),
             ("data", models.JSONField(decoder=apps.usage.events.ExactDecoder, default=dict)),
+            ("voided_at", models.DateTimeField(null=True)),
+            ("replaces_id", models.BigIntegerField(null=True, verbose_name="replaces")),
             (
                 "api_key",
                 models.ForeignKey(
@@ -183,6 +367,17 @@ STATE = [
                     related_name="+",
                     to="access.apikey",
                     verbose_name="API key",
+                ),
+            ),
+            (
+                "correction",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    null=True,
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="voided_events",
+                    to="usage.usagecorrection",
                 ),
             ),
             (
@@ -210,28 +405,6 @@ STATE = [
         options={
             "db_table": "usage_event",
             "ordering": ["-id"],
-            "indexes": [
-                models.Index(
-                    condition=models.Q(("customer__isnull", False)),
-                    fields=["customer", "type", "occurred_at"],
-                    name="usage_event_of_customer",
-                ),
-                models.Index(
-                    condition=models.Q(("customer__isnull", True)),
-                    fields=["subject", "type", "occurred_at"],
-                    name="usage_event_unattributed",
-                ),
-            ],
-            "constraints": [
-                models.CheckConstraint(
-                    condition=models.Q(
-                        models.Q(("attributed_at", None), ("customer", None)),
-                        models.Q(("attributed_at__isnull", False), ("customer__isnull", False)),
-                        _connector="OR",
-                    ),
-                    name="usage_event_attributed_at_goes_with_customer",
-                )
-            ],
         },
     ),
     migrations.CreateModel(
@@ -240,23 +413,49 @@ STATE = [
         options={
             "verbose_name": "unattributed usage",
             "verbose_name_plural": "unattributed usage",
-            "default_permissions": (),
             "proxy": True,
+            "default_permissions": (),
             "indexes": [],
             "constraints": [],
         },
         bases=("usage.usageevent",),
     ),
     migrations.CreateModel(
-        name="UsageConflict",
+        name="UsageEventKey",
         fields=[
             (
-                "id",
-                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                "pk",
+                models.CompositePrimaryKey(
+                    "key", "source_id", "kind", blank=True, editable=False, primary_key=True, serialize=False
+                ),
             ),
+            ("kind", models.SmallIntegerField()),
+            ("key", models.UUIDField()),
+            ("event_pk", models.BigIntegerField()),
+            ("payload_hash", models.UUIDField()),
+            ("occurred_at", models.DateTimeField()),
+            (
+                "source",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="+",
+                    to="usage.usagesource",
+                ),
+            ),
+        ],
+        options={
+            "db_table": "usage_event_key",
+        },
+    ),
+    migrations.CreateModel(
+        name="UsageConflict",
+        fields=[
+            ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
             ("event_id", models.TextField(verbose_name="event ID")),
             ("first_event_id", models.BigIntegerField(verbose_name="first event")),
-            ("payload_hash", models.BinaryField(max_length=16)),
+            ("payload_hash", models.UUIDField()),
             ("type", models.TextField()),
             ("subject", models.TextField()),
             ("occurred_at", models.DateTimeField()),
@@ -279,39 +478,165 @@ STATE = [
             (
                 "source",
                 models.ForeignKey(
-                    on_delete=django.db.models.deletion.PROTECT,
-                    related_name="conflicts",
-                    to="usage.usagesource",
+                    on_delete=django.db.models.deletion.PROTECT, related_name="conflicts", to="usage.usagesource"
                 ),
             ),
         ],
         options={
             "db_table": "usage_conflict",
             "ordering": ["-id"],
-            "constraints": [
-                models.UniqueConstraint(fields=("first_event_id", "payload_hash"), name="usage_conflict_once"),
-                models.CheckConstraint(
-                    condition=models.Q(("last_received_at__gte", models.F("received_at"))),
-                    name="usage_conflict_received_in_order",
-                ),
-            ],
         },
     ),
+    migrations.AddConstraint(
+        model_name="usagecorrection",
+        constraint=models.CheckConstraint(
+            condition=models.Q(("reason", ""), _negated=True), name="usage_correction_has_a_reason"
+        ),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="usagecorrection",
+        trigger=pgtrigger.compiler.Trigger(
+            name="insert_insert",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                func='INSERT INTO "usage_usagecorrectionevent" ("actor_id", "created_at", "event_count", "id", "kind", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "selection") VALUES (NEW."actor_id", NEW."created_at", NEW."event_count", NEW."id", NEW."kind", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."reason", NEW."selection"); RETURN NULL;',
+                hash="2ac918525d4ef058d664d321f779935ca378fa3e",
+                operation="INSERT",
+                pgid="pgtrigger_insert_insert_40639",
+                table="usage_usagecorrection",
+                when="AFTER",
+            ),
+        ),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="usagecorrection",
+        trigger=pgtrigger.compiler.Trigger(
+            name="update_update",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
+                func='INSERT INTO "usage_usagecorrectionevent" ("actor_id", "created_at", "event_count", "id", "kind", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "selection") VALUES (NEW."actor_id", NEW."created_at", NEW."event_count", NEW."id", NEW."kind", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."reason", NEW."selection"); RETURN NULL;',
+                hash="33d72892038ff73fef2a1657652bbe44ae6e1e68",
+                operation="UPDATE",
+                pgid="pgtrigger_update_update_99afd",
+                table="usage_usagecorrection",
+                when="AFTER",
+            ),
+        ),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="usagecorrection",
+        trigger=pgtrigger.compiler.Trigger(
+            name="delete_delete",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                func='INSERT INTO "usage_usagecorrectionevent" ("actor_id", "created_at", "event_count", "id", "kind", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "selection") VALUES (OLD."actor_id", OLD."created_at", OLD."event_count", OLD."id", OLD."kind", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."reason", OLD."selection"); RETURN NULL;',
+                hash="1fe4777d70f3f10bb6ef8978970db50b6e2b8a7c",
+                operation="DELETE",
+                pgid="pgtrigger_delete_delete_31567",
+                table="usage_usagecorrection",
+                when="AFTER",
+            ),
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="usagecorrectionevent",
+        index=models.Index(fields=["-pgh_created_at", "-pgh_id"], name="usage_usage_pgh_cre_268a16_idx"),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="usagecorrectionevent",
+        trigger=pgtrigger.compiler.Trigger(
+            name="append_only",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                hash="a226700e0c3c8f991776cbeed35c8e8d23b4ea06",
+                operation="UPDATE OR DELETE",
+                pgid="pgtrigger_append_only_4b7a8",
+                table="usage_usagecorrectionevent",
+                when="BEFORE",
+            ),
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="usageevent",
+        index=models.Index(
+            condition=models.Q(("customer__isnull", False)),
+            fields=["customer", "type", "occurred_at"],
+            name="usage_event_of_customer",
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="usageevent",
+        index=models.Index(
+            condition=models.Q(("customer__isnull", True)),
+            fields=["subject", "type", "occurred_at"],
+            name="usage_event_unattributed",
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="usageevent",
+        index=django.contrib.postgres.indexes.BrinIndex(autosummarize=True, fields=["id"], name="usage_event_by_id"),
+    ),
+    migrations.AddIndex(
+        model_name="usageevent",
+        index=django.contrib.postgres.indexes.BrinIndex(
+            autosummarize=True, fields=["occurred_at"], name="usage_event_by_time"
+        ),
+    ),
+    migrations.AddConstraint(
+        model_name="usageevent",
+        constraint=models.CheckConstraint(
+            condition=models.Q(
+                models.Q(("correction", None), ("voided_at", None)),
+                models.Q(("correction__isnull", False), ("voided_at__isnull", False)),
+                _connector="OR",
+            ),
+            name="usage_event_voided_at_goes_with_correction",
+        ),
+    ),
+    migrations.AddConstraint(
+        model_name="usageevent",
+        constraint=models.CheckConstraint(
+            condition=models.Q(
+                models.Q(("attributed_at", None), ("customer", None)),
+                models.Q(("attributed_at__isnull", False), ("customer__isnull", False)),
+                _connector="OR",
+            ),
+            name="usage_event_attributed_at_goes_with_customer",
+        ),
+    ),
+    migrations.AddConstraint(
+        model_name="usageconflict",
+        constraint=models.UniqueConstraint(fields=("first_event_id", "payload_hash"), name="usage_conflict_once"),
+    ),
+    migrations.AddConstraint(
+        model_name="usageconflict",
+        constraint=models.CheckConstraint(
+            condition=models.Q(("last_received_at__gte", models.F("received_at"))),
+            name="usage_conflict_received_in_order",
+        ),
+    ),
 ]
+IN_SQL = {"eventtype", "usagesource", "usageevent", "unattributed", "usageeventkey", "usageconflict"}
+
+
+def _is_in_sql(operation: migrations.operations.base.Operation) -> bool:
+    return getattr(operation, "model_name", getattr(operation, "name", "")).lower() in IN_SQL
 
 
 class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("billable_metrics", "0001_initial"),
         ("access", "0001_initial"),
         ("customers", "0001_initial"),
+        ("pghistory", "0007_auto_20250421_0444"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.RunSQL(FUNCTIONS, DROP_FUNCTIONS),
+        *[operation for operation in MADE if not _is_in_sql(operation)],
         migrations.SeparateDatabaseAndState(
-            database_operations=[migrations.RunSQL(TABLES, DROP_TABLES)],
-            state_operations=STATE,
+            database_operations=[migrations.RunSQL(TABLES, DROP_TABLES), migrations.RunSQL(CACHE, DROP_CACHE)],
+            state_operations=[operation for operation in MADE if _is_in_sql(operation)],
         ),
     ]

@@ -20,7 +20,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.access.models import Scope
-from apps.billable_metrics.models import Aggregation, BillableMetric
+from apps.billable_metrics.definitions import Aggregation, MetricDefinition
+from apps.billable_metrics.models import BillableMetric
+from apps.billable_metrics.services import create_metric
 from apps.closing.models import CloseRun, RunState
 from apps.closing.services import NothingToClose, start_close_run, work_run
 from apps.common.formatting import format_days, format_money
@@ -175,16 +177,13 @@ def _plan_version(now: dt.datetime) -> PlanVersion:
     product, _ = Product.objects.get_or_create(code="trace-gpt-4-turbo", defaults={"name": "GPT-4 Turbo"})
     draft = create_plan(code="trace-gpt-4-turbo", name="GPT-4 Turbo trace", currency="USD")
     for code, name, amount in (("input_tokens", "Input tokens", 10), ("output_tokens", "Output tokens", 30)):
-        metric, _ = BillableMetric.objects.get_or_create(
+        metric = BillableMetric.objects.filter(code=f"trace_{code}").first() or create_metric(
+            definition=MetricDefinition(EVENT_TYPE, Aggregation.SUM, value_property=code),
+            now=now,
             code=f"trace_{code}",
-            defaults={
-                "name": f"{name} (trace)",
-                "event_type": EVENT_TYPE,
-                "aggregation": Aggregation.SUM,
-                "value_property": code,
-                "unit_singular": "token",
-                "unit_plural": "tokens",
-            },
+            name=f"{name} (trace)",
+            unit_singular="token",
+            unit_plural="tokens",
         )
         add_price(
             plan_version=draft,
