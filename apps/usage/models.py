@@ -145,6 +145,9 @@ class UsageEvent(models.Model):
                 fields=["subject", "type", "occurred_at"],
                 condition=Q(customer__isnull=True),
             ),
+            # Of the few that were corrected; every other event costs them nothing.
+            models.Index(name="usage_event_voided", fields=["correction"], condition=Q(correction__isnull=False)),
+            models.Index(name="usage_event_replacing", fields=["replaces_id"], condition=Q(replaces_id__isnull=False)),
             BrinIndex(name="usage_event_by_id", fields=["id"], autosummarize=True),
             BrinIndex(name="usage_event_by_time", fields=["occurred_at"], autosummarize=True),
         ]

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from apps.usage.selectors.events import Measurement, events_of, events_with_id, matching, measurements_of
+from apps.usage.selectors.events import (
+    EventPlace,
+    EventQuery,
+    chain_of,
+    events_of,
+    live_places,
+    matching,
+    place_of,
+    places_of,
+)
 from apps.usage.selectors.quantities import measure_usage
 from apps.usage.selectors.unattributed import (
     UnattributedGroup,
@@ -14,16 +23,19 @@ from apps.usage.selectors.windows import QUANTITY_DECIMALS, GroupUsage, Measured
 
 __all__ = [
     "QUANTITY_DECIMALS",
+    "EventPlace",
+    "EventQuery",
     "GroupUsage",
     "MeasuredUsage",
-    "Measurement",
     "UnattributedGroup",
     "UsageWindow",
+    "chain_of",
     "events_of",
-    "events_with_id",
+    "live_places",
     "matching",
     "measure_usage",
-    "measurements_of",
+    "place_of",
+    "places_of",
     "unattributed_groups",
     "unattributed_subjects",
     "unmeasured_types",

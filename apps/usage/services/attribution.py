@@ -9,7 +9,7 @@ from django.db import transaction
 from apps.billable_metrics import catalogue
 from apps.customers.selectors import customers_by_subject
 from apps.usage.cloudevents import decode_json
-from apps.usage.database import raw_cursor
+from apps.usage.database import raw_cursor, row_by_row
 from apps.usage.deltas import CountedEvent, Deltas
 from apps.usage.selectors.unattributed import unattributed_subjects
 from apps.usage.selectors.windows import micros
@@ -18,17 +18,19 @@ from apps.usage.services.recording import begin
 ATTRIBUTE_AT_ONCE = 5_000
 SUBJECTS_AT_ONCE = 1_000
 
+# What is found is locked, so its place is the quickest way back to it; the event time tells its partition. An event
+# that moved since the statement began is left for the next round.
 _ATTRIBUTE = """
     UPDATE usage_event event SET customer_id = found.customer_id, attributed_at = %b::timestamptz
     FROM (
-        SELECT waiting.id, waiting.occurred_at, known.customer_id
+        SELECT waiting.tableoid AS partition, waiting.ctid AS place, waiting.occurred_at, known.customer_id
         FROM unnest(%b::text[], %b::bigint[]) AS known(subject, customer_id)
         JOIN usage_event waiting ON waiting.subject = known.subject AND waiting.customer_id IS NULL
         WHERE waiting.voided_at IS NULL
         LIMIT %b
         FOR UPDATE OF waiting SKIP LOCKED
     ) found
-    WHERE event.id = found.id AND event.occurred_at = found.occurred_at
+    WHERE event.ctid = found.place AND event.tableoid = found.partition AND event.occurred_at = found.occurred_at
     RETURNING event.id, event.customer_id, event.occurred_at, event.type, event.data::text
 """
 
@@ -49,7 +51,7 @@ def _attribute_some(known: Mapping[str, int]) -> int:
     stamp, edition, _ = begin(0)
     by_type = catalogue.current(edition).by_type
     deltas = Deltas()
-    with raw_cursor() as cursor:
+    with raw_cursor() as cursor, row_by_row(cursor):
         cursor.execute(_ATTRIBUTE, [stamp, list(known), list(known.values()), ATTRIBUTE_AT_ONCE])
         rows = cursor.fetchall()
     deltas.add(
