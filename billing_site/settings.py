@@ -177,6 +177,10 @@ EVENTS_MAX_BATCH = 10_000
 EVENTS_MAX_BODY_BYTES = 32 * 1024 * 1024
 EVENTS_MAX_AGE_DAYS = env.int("EVENTS_MAX_AGE_DAYS", default=1830)
 EVENTS_MAX_AHEAD_HOURS = 24
+# What becomes of an event that is too old: "refuse", or "quarantine" for staff to decide.
+EVENTS_TOO_OLD = env.str("EVENTS_TOO_OLD", default="refuse")
+# How long after its period's end an issued line is watched for usage that changes.
+USAGE_WATCHED_MONTHS = env.int("USAGE_WATCHED_MONTHS", default=6)
 DATA_UPLOAD_MAX_MEMORY_SIZE = EVENTS_MAX_BODY_BYTES
 
 # --- API -------------------------------------------------------------------------------------------------------------

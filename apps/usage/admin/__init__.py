@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from apps.usage.admin import conflicts, corrections, events, unattributed
+from apps.usage.admin import conflicts, corrections, events, quarantine, unattributed
 
-__all__ = ["conflicts", "corrections", "events", "unattributed"]
+__all__ = ["conflicts", "corrections", "events", "quarantine", "unattributed"]

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from apps.billable_metrics.definitions import FilterOperator, PropertyFilter
 from apps.billable_metrics.models import MetricVersion
-from apps.common.errors import BillingError
+from apps.common.errors import BillingError, InvalidInput
 from apps.common.formatting import format_instant
 from apps.customers.models import Customer
 from apps.customers.selectors import customers_by_subject
@@ -28,6 +28,19 @@ RANGES = {
 }
 LONGEST_RANGE = 366 * DAY
 WINDOW_PARAMETERS = ("customer", "metric_version", "window_start", "window_end", "stored_before")
+
+
+def customer_named(text: str) -> Customer:
+    """The customer with this external ID, alias or whole name. Raises InvalidInput."""
+    text = text.strip()
+    found = customers_by_subject([text]).get(text)
+    if found is not None:
+        return Customer.objects.get(pk=found)
+    named = list(Customer.objects.filter(name__iexact=text)[:2])
+    if len(named) == 1:
+        return named[0]
+    several = "Several customers have this name. Use the external ID."
+    raise InvalidInput(several if named else "No customer has this ID, alias or name.", field="customer")
 
 
 class SearchForm(forms.Form):
@@ -98,23 +111,13 @@ class SearchForm(forms.Form):
         return any(self.data.get(name) for name in self.fields)
 
     def _customer(self, text: str) -> Customer | None:
-        """By external ID, alias, or the whole name."""
-        text = text.strip()
-        if not text:
+        if not text.strip():
             return None
-        found = customers_by_subject([text]).get(text)
-        if found is not None:
-            return Customer.objects.get(pk=found)
-        named = list(Customer.objects.filter(name__iexact=text)[:2])
-        if len(named) == 1:
-            return named[0]
-        said = (
-            "Several customers have this name. Use the external ID."
-            if named
-            else "No customer has this ID, alias or name."
-        )
-        self.add_error("customer", said)
-        return None
+        try:
+            return customer_named(text)
+        except BillingError as refusal:
+            self.add_error("customer", refusal.detail)
+            return None
 
     def _condition(self, given: dict[str, Any]) -> PropertyFilter | None:
         name, value = given.get("data_property", ""), given.get("value", "")

@@ -628,6 +628,226 @@ MADE = [
         ),
     ),
 ]
+# As makemigrations writes it, for tables that refer to those which the SQL makes.
+MADE_AFTER = [
+    migrations.CreateModel(
+        name="IgnoredUsage",
+        fields=[
+            ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+            ("kind", models.CharField(choices=[("subject", "Subject"), ("type", "Type")], max_length=10)),
+            ("name", models.TextField()),
+            ("reason", models.TextField()),
+            ("created_at", models.DateTimeField()),
+            (
+                "actor",
+                models.ForeignKey(
+                    blank=True,
+                    null=True,
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "verbose_name": "ignored usage",
+            "verbose_name_plural": "ignored usage",
+            "ordering": ["kind", "name"],
+        },
+    ),
+    migrations.CreateModel(
+        name="IgnoredUsageEvent",
+        fields=[
+            ("pgh_id", models.AutoField(primary_key=True, serialize=False)),
+            ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
+            ("pgh_label", models.TextField(help_text="The event label.")),
+            ("id", models.BigIntegerField()),
+            ("kind", models.CharField(choices=[("subject", "Subject"), ("type", "Type")], max_length=10)),
+            ("name", models.TextField()),
+            ("reason", models.TextField()),
+            ("created_at", models.DateTimeField()),
+            (
+                "actor",
+                models.ForeignKey(
+                    blank=True,
+                    db_constraint=False,
+                    null=True,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="+",
+                    related_query_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "pgh_context",
+                models.ForeignKey(
+                    db_constraint=False,
+                    null=True,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="+",
+                    to="pghistory.context",
+                ),
+            ),
+            (
+                "pgh_obj",
+                models.ForeignKey(
+                    db_constraint=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    related_name="events",
+                    to="usage.ignoredusage",
+                ),
+            ),
+        ],
+        options={
+            "abstract": False,
+        },
+    ),
+    migrations.CreateModel(
+        name="QuarantinedEvent",
+        fields=[
+            ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+            ("event_id", models.TextField(verbose_name="event ID")),
+            ("type", models.TextField()),
+            ("subject", models.TextField()),
+            ("occurred_at", models.DateTimeField()),
+            ("data", models.JSONField(decoder=apps.usage.events.ExactDecoder, default=dict)),
+            ("reason", models.TextField()),
+            ("received_at", models.DateTimeField(verbose_name="first received at")),
+            ("last_received_at", models.DateTimeField()),
+            ("times_received", models.PositiveIntegerField(default=1)),
+            (
+                "state",
+                models.CharField(
+                    choices=[("waiting", "Waiting"), ("released", "Released"), ("discarded", "Discarded")],
+                    default="waiting",
+                    max_length=10,
+                ),
+            ),
+            ("decided_at", models.DateTimeField(null=True)),
+            ("decision_reason", models.TextField(blank=True)),
+            (
+                "api_key",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="+",
+                    to="access.apikey",
+                    verbose_name="API key",
+                ),
+            ),
+            (
+                "decided_by",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "source",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.PROTECT, related_name="quarantined", to="usage.usagesource"
+                ),
+            ),
+        ],
+        options={
+            "verbose_name": "quarantined event",
+            "db_table": "usage_quarantined_event",
+            "ordering": ["-id"],
+        },
+    ),
+    migrations.AddConstraint(
+        model_name="ignoredusage",
+        constraint=models.UniqueConstraint(fields=("kind", "name"), name="usage_ignored_once"),
+    ),
+    migrations.AddConstraint(
+        model_name="ignoredusage",
+        constraint=models.CheckConstraint(
+            condition=models.Q(("reason", ""), _negated=True), name="usage_ignored_has_a_reason"
+        ),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="ignoredusage",
+        trigger=pgtrigger.compiler.Trigger(
+            name="insert_insert",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                func='INSERT INTO "usage_ignoredusageevent" ("actor_id", "created_at", "id", "kind", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason") VALUES (NEW."actor_id", NEW."created_at", NEW."id", NEW."kind", NEW."name", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."reason"); RETURN NULL;',
+                hash="3521852e139909cb0dd7ec422694a640408c0458",
+                operation="INSERT",
+                pgid="pgtrigger_insert_insert_fa376",
+                table="usage_ignoredusage",
+                when="AFTER",
+            ),
+        ),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="ignoredusage",
+        trigger=pgtrigger.compiler.Trigger(
+            name="update_update",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
+                func='INSERT INTO "usage_ignoredusageevent" ("actor_id", "created_at", "id", "kind", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason") VALUES (NEW."actor_id", NEW."created_at", NEW."id", NEW."kind", NEW."name", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."reason"); RETURN NULL;',
+                hash="93363c3f53e9bf500398113f032082d44c40b101",
+                operation="UPDATE",
+                pgid="pgtrigger_update_update_13a94",
+                table="usage_ignoredusage",
+                when="AFTER",
+            ),
+        ),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="ignoredusage",
+        trigger=pgtrigger.compiler.Trigger(
+            name="delete_delete",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                func='INSERT INTO "usage_ignoredusageevent" ("actor_id", "created_at", "id", "kind", "name", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason") VALUES (OLD."actor_id", OLD."created_at", OLD."id", OLD."kind", OLD."name", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."reason"); RETURN NULL;',
+                hash="059a515c658282c961d1a7c09bbc01641b023f78",
+                operation="DELETE",
+                pgid="pgtrigger_delete_delete_5997a",
+                table="usage_ignoredusage",
+                when="AFTER",
+            ),
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="ignoredusageevent",
+        index=models.Index(fields=["-pgh_created_at", "-pgh_id"], name="usage_ignor_pgh_cre_e3772a_idx"),
+    ),
+    pgtrigger.migrations.AddTrigger(
+        model_name="ignoredusageevent",
+        trigger=pgtrigger.compiler.Trigger(
+            name="append_only",
+            sql=pgtrigger.compiler.UpsertTriggerSql(
+                func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                hash="a68139fefa9a6899c5a51fb8f4c4156bd4c176f2",
+                operation="UPDATE OR DELETE",
+                pgid="pgtrigger_append_only_248ac",
+                table="usage_ignoredusageevent",
+                when="BEFORE",
+            ),
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="quarantinedevent",
+        index=models.Index(condition=models.Q(("state", "waiting")), fields=["-id"], name="usage_quarantine_waiting"),
+    ),
+    migrations.AddConstraint(
+        model_name="quarantinedevent",
+        constraint=models.UniqueConstraint(fields=("source", "event_id"), name="usage_quarantined_once"),
+    ),
+    migrations.AddConstraint(
+        model_name="quarantinedevent",
+        constraint=models.CheckConstraint(
+            condition=models.Q(
+                models.Q(("decided_at", None), ("state", "waiting")),
+                models.Q(models.Q(("state", "waiting"), _negated=True), ("decided_at__isnull", False)),
+                _connector="OR",
+            ),
+            name="usage_quarantine_decision_is_whole",
+        ),
+    ),
+]
 IN_SQL = {"eventtype", "usagesource", "usageevent", "unattributed", "usageeventkey", "usageconflict"}
 
 
@@ -653,4 +873,5 @@ class Migration(migrations.Migration):
             database_operations=[migrations.RunSQL(TABLES, DROP_TABLES), migrations.RunSQL(CACHE, DROP_CACHE)],
             state_operations=[operation for operation in MADE if _is_in_sql(operation)],
         ),
+        *MADE_AFTER,
     ]

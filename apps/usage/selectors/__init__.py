@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.usage.selectors.changes import changed_since
 from apps.usage.selectors.events import (
     EventPlace,
     EventQuery,
@@ -12,9 +13,13 @@ from apps.usage.selectors.events import (
     place_of,
     places_of,
 )
+from apps.usage.selectors.late import LateUsage, late_usage
 from apps.usage.selectors.quantities import measure_usage
 from apps.usage.selectors.unattributed import (
     UnattributedGroup,
+    UnmeasuredType,
+    groups_of,
+    looked_into,
     unattributed_groups,
     unattributed_subjects,
     unmeasured_types,
@@ -26,12 +31,18 @@ __all__ = [
     "EventPlace",
     "EventQuery",
     "GroupUsage",
+    "LateUsage",
     "MeasuredUsage",
     "UnattributedGroup",
+    "UnmeasuredType",
     "UsageWindow",
     "chain_of",
+    "changed_since",
     "events_of",
+    "groups_of",
+    "late_usage",
     "live_places",
+    "looked_into",
     "matching",
     "measure_usage",
     "place_of",

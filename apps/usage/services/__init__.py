@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.usage.events import EventInput
 from apps.usage.partitions import ensure_partitions
-from apps.usage.services.attribution import attribute_events
+from apps.usage.services.attribution import attribute_events, attribute_subject, heed_usage, ignore_usage
 from apps.usage.services.cache import (
     Difference,
     backfill_metrics,
@@ -27,6 +27,7 @@ from apps.usage.services.corrections import (
     replace_events,
     void_events,
 )
+from apps.usage.services.quarantine import Released, discard_events, quarantine_events, release_events
 from apps.usage.services.recording import (
     EventBatch,
     EventConflict,
@@ -46,21 +47,28 @@ __all__ = [
     "EventIsVoided",
     "EventNotFound",
     "RecordedBatch",
+    "Released",
     "SelectionChanged",
     "TooManyEvents",
     "UsageIsArriving",
     "attribute_events",
+    "attribute_subject",
     "backfill_metrics",
     "check_replacement",
     "compare_usage",
     "correct_in_chunks",
     "correct_matching",
+    "discard_events",
     "ensure_partitions",
     "fold_usage",
+    "heed_usage",
+    "ignore_usage",
     "mend_cache",
+    "quarantine_events",
     "rebuild",
     "record_batches",
     "record_events",
+    "release_events",
     "replace_event",
     "replace_events",
     "request_rebuild",

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from apps.billable_metrics import catalogue
+from apps.common.errors import InvalidInput
+from apps.common.history import acting
+from apps.common.jobs import enqueue_after_commit
+from apps.customers.models import Customer
 from apps.customers.selectors import customers_by_subject
+from apps.customers.services import add_alias
 from apps.usage.cloudevents import decode_json
 from apps.usage.database import raw_cursor, row_by_row
 from apps.usage.deltas import CountedEvent, Deltas
+from apps.usage.models import IgnoredKind, IgnoredUsage
 from apps.usage.selectors.unattributed import unattributed_subjects
 from apps.usage.selectors.windows import micros
 from apps.usage.services.recording import begin
 
 ATTRIBUTE_AT_ONCE = 5_000
+ATTRIBUTE_WHILE_WAITING = 20_000
 SUBJECTS_AT_ONCE = 1_000
 
 # What is found is locked, so its place is the quickest way back to it; the event time tells its partition. An event
@@ -44,6 +53,40 @@ def attribute_events() -> int:
             attributed += count
         after = subjects[-1]
     return attributed
+
+
+def attribute_subject(*, subject: str, customer: Customer, actor: User | None) -> tuple[int, bool]:
+    """Give a subject to a customer, by an alias, and its events with it; also those of long ago.
+
+    Returns how many were attributed at once, and whether that was all: the rest is left to the job.
+    """
+    add_alias(customer=customer, alias=subject, actor=actor, reason="Matched from the list of unattributed usage")
+    attributed = 0
+    while attributed < ATTRIBUTE_WHILE_WAITING:
+        count = _attribute_some({subject: customer.pk})
+        attributed += count
+        if count < ATTRIBUTE_AT_ONCE:
+            return attributed, True
+    enqueue_after_commit("usage.attribute_events")
+    return attributed, False
+
+
+def ignore_usage(*, kind: IgnoredKind, name: str, reason: str, actor: User | None, now: dt.datetime) -> IgnoredUsage:
+    """Take a subject or a type off the list of what is unattributed. Its events are kept as ever."""
+    text = reason.strip()
+    if not text:
+        raise InvalidInput("Say why this is not billable.", field="reason")
+    with acting(actor, reason=text), transaction.atomic():
+        ignored, _ = IgnoredUsage.objects.get_or_create(
+            kind=kind, name=name, defaults={"reason": text, "actor": actor, "created_at": now}
+        )
+    return ignored
+
+
+def heed_usage(*, kind: IgnoredKind, name: str, actor: User | None) -> None:
+    """Put an ignored subject or type back on the list."""
+    with acting(actor), transaction.atomic():
+        IgnoredUsage.objects.filter(kind=kind, name=name).delete()
 
 
 @transaction.atomic
