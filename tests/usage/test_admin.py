@@ -120,7 +120,7 @@ def test_the_list_takes_the_same_queries_for_many_events(
     page: Client, acme: Customer, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     record_events(events=[event(str(n)) for n in range(60)], api_key_id=None)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         response = page.get(reverse(EVENTS))
     assert len(response.context["events"]) == 50
 

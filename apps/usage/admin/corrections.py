@@ -91,6 +91,7 @@ class UsageCorrectionAdmin(ReadOnlyMixin, BillingAdmin[UsageCorrection]):
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": "Correct by CSV",
+            "page_title": "Correct by CSV",
             "opts": self.opts,
             "columns": COLUMNS,
             "reason": request.POST.get("reason", ""),
@@ -133,7 +134,8 @@ def _file_text(request: HttpRequest) -> str:
     if upload is None or isinstance(upload, list):
         return request.POST.get("text", "")
     try:
-        return upload.read().decode("utf-8-sig")
+        content: bytes = upload.read()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotText from error
 

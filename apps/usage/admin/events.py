@@ -71,7 +71,7 @@ class ReplaceForm(BaseDialogForm):
     )
 
     def __init__(self, request: HttpRequest, object_id: int | str | None = None, *args: Any, **kwargs: Any) -> None:
-        event = UsageEvent.objects.filter(pk=object_id).first()
+        event = UsageEvent.objects.filter(pk=object_id or 0).first()
         if event is not None:
             kwargs["initial"] = {
                 "type": event.type,
@@ -166,7 +166,10 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
             "form": form,
             "asked": asked,
             "most_counted": MOST_COUNTED,
-            "ranges": [(name, RANGES[name][0]) for name in RANGES],
+            "ranges": [
+                (label, _address(request, range=name), given.get("range") == name)
+                for name, (label, _) in RANGES.items()
+            ],
             "types": EventType.objects.values_list("name", flat=True)[:MOST_TYPES],
             "sources": UsageSource.objects.values_list("name", flat=True)[:MOST_TYPES],
             "may_correct": self.has_correct_permission(request),
@@ -243,6 +246,7 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": "Correct events",
+            "page_title": "Correct",
             "opts": self.opts,
             "query": query,
             "back": back,
@@ -328,11 +332,16 @@ def _count(events: QuerySet[UsageEvent]) -> int | None:
         return None
 
 
-def _address(request: HttpRequest, *, after: str | None) -> str:
+def _address(request: HttpRequest, *, after: str | None = None, range: str = "") -> str:
+    """The same search, on another page or in another of the ready ranges."""
     query = request.GET.copy()
     query.pop("after", None)
     if after:
         query["after"] = after
+    if range:
+        query["range"] = range
+        query.pop("start", None)
+        query.pop("end", None)
     return f"{request.path}?{query.urlencode()}"
 
 
@@ -349,4 +358,4 @@ def render_way(request: HttpRequest, event: UsageEvent) -> str:
     return render_to_string("admin/usage/way.html", {"way": way_of(event), "event": event}, request=request)
 
 
-register_panel("usage.UsageEvent", Panel(title="Its way", render=render_way, order=10))
+register_panel("usage.UsageEvent", Panel(title="What became of it", render=render_way, order=10))

@@ -38,7 +38,7 @@ _NEXT_SUBJECTS = f"""
       AND (%b OR subject NOT IN (SELECT name FROM usage_ignoredusage WHERE kind = 'subject')) LIMIT %b
 """
 
-# The first events by time are read up to a bound, and the newest one, so that both ends are right however many there are.
+# The first events by time are read up to a bound, and the newest one: both ends are right however many there are.
 _GROUPS = f"""
     WITH RECURSIVE step(subject, type) AS (
         SELECT asked.subject, (
