@@ -53,7 +53,7 @@ class UsageCorrectionAdmin(ReadOnlyMixin, BillingAdmin[UsageCorrection]):
 
     def get_urls(self) -> list[URLPattern]:
         return [
-            path("by-file/", self.admin_site.admin_view(self.by_file_view), name="usage_usagecorrection_by_file"),
+            path("by-file/", self.admin_site.admin_view(self.by_file_view), name="usage_usagecorrection_file"),
             *super().get_urls(),
         ]
 
@@ -82,7 +82,7 @@ class UsageCorrectionAdmin(ReadOnlyMixin, BillingAdmin[UsageCorrection]):
 
     @action(description="Correct by CSV", permissions=["correct"], icon="upload_file", variant=ActionVariant.PRIMARY)
     def by_file(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_by_file"))
+        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_file"))
 
     def by_file_view(self, request: HttpRequest) -> HttpResponse:
         """Take a file, say what it would do, and do it once that is confirmed."""

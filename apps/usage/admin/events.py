@@ -22,7 +22,6 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from apps.common.admin import (
     Panel,
     acting_user,
-    add_refusal,
     badge,
     dialog_done,
     refusals_as_messages,
@@ -281,7 +280,7 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
 
     @action(description="Correct by CSV", permissions=["correct"], icon="upload_file")
     def by_file(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_by_file"))
+        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_file"))
 
     @action(description="Void", permissions=["correct"], icon="block", variant=ActionVariant.DANGER, dialog=VOID_DIALOG)
     def void(self, request: HttpRequest, form: VoidForm, object_id: str) -> HttpResponse:
@@ -303,7 +302,8 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
                 actor=acting_user(request),
             )
         except BillingError as refusal:
-            add_refusal(form, refusal)
+            # The dialog shows errors beside fields only.
+            form.add_error(refusal.field if refusal.field in form.fields else "reason", refusal.detail)
             return show_dialog_again(request, form, REPLACE_DIALOG)
         new = UsageEvent.objects.filter(replaces_id=event.pk).get()
         messages.success(request, f"This event counts now, in place of the one that was sent. {correction.reason}")
