@@ -33,9 +33,10 @@ MOST_COLUMNS = 200
 WINDOWS_AT_ONCE = 500
 DATA_PREFIX = "data."
 
-# A spreadsheet runs a cell that begins with one of these as a formula. An apostrophe in front makes it a text; one
-# that is there already gets another, so that taking it off again gives back what was.
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+# A spreadsheet runs a cell that begins with one of these as a formula. An apostrophe in front makes it a text. A text
+# that looks escaped already gets one more, so that taking it off again gives back what was.
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_AFTER_ESCAPE = (*_STARTS_FORMULA, "'")
 _reads_as_json = re.compile(
     r'-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null|[\[{"].*', re.DOTALL
 ).fullmatch
@@ -269,11 +270,15 @@ def rfc3339(instant: dt.datetime) -> str:
 
 def escaped(text: str) -> str:
     """A text that no spreadsheet takes for a formula. ``without_escape`` undoes it."""
-    return f"'{text}" if text.startswith(_STARTS_FORMULA) else text
+    return f"'{text}" if text.startswith(_STARTS_FORMULA) or _looks_escaped(text) else text
 
 
 def without_escape(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_STARTS_FORMULA) else cell
+    return cell[1:] if _looks_escaped(cell) else cell
+
+
+def _looks_escaped(text: str) -> bool:
+    return text.startswith("'") and text.startswith(_AFTER_ESCAPE, 1)
 
 
 def data_cell(value: Any) -> str:

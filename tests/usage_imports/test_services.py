@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from apps.usage.events import EventInput
 from apps.usage.models import UsageConflict, UsageEvent
@@ -243,8 +244,8 @@ def test_the_list_of_faults_is_bounded_and_the_count_is_not(monkeypatch: pytest.
     assert (job.rejected, job.faults.count()) == (12, 5)
 
 
-def test_a_file_beyond_the_limit_is_refused_and_nothing_of_it_kept(settings: pytest.FixtureRequest) -> None:
-    settings.IMPORTS_MAX_UPLOAD_BYTES = 1024 * 1024  # type: ignore[attr-defined]
+def test_a_file_beyond_the_limit_is_refused_and_nothing_of_it_kept(settings: Settings) -> None:
+    settings.IMPORTS_MAX_UPLOAD_BYTES = 1024 * 1024
 
     with pytest.raises(FileTooLarge, match="manage.py import_events"):
         uploaded(b"x" * 3 * 1024 * 1024)
