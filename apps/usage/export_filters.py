@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -81,7 +82,7 @@ def usage_windows(
     metrics = list(BillableMetric.objects.filter(code=metric) if metric else BillableMetric.objects.all())
     if metric and not metrics:
         raise InvalidInput(f"There is no billable metric with the code “{metric}”.", field="metric")
-    bounds = list(_bounds(start_at, end_at, size))
+    bounds = list(itertools.islice(_bounds(start_at, end_at, size), MOST_WINDOWS + 1))
     if len(customers) * len(metrics) * len(bounds) > MOST_WINDOWS:
         raise InvalidInput(
             f"These are more than {MOST_WINDOWS:,} windows. Choose longer windows, a shorter time, one customer or one "

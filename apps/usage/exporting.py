@@ -143,8 +143,8 @@ def read_table(table: str) -> Iterator[ExportedEvent]:
     with connection.wrap_database_errors, raw.cursor(name="usage_export") as cursor:
         cursor.itersize = AT_ONCE
         cursor.execute(_FROM_TABLE.format(sql.Identifier(table)))
-        for *row, data in cursor:
-            yield ExportedEvent(*row, data=_exact(data))
+        for row in cursor:
+            yield ExportedEvent(*row[:-1], _exact(row[-1]))
 
 
 def property_names(events: QuerySet[UsageEvent]) -> tuple[str, ...]:

@@ -56,6 +56,10 @@ class Partition:
     def name(self) -> str:
         return month_name(self.month)
 
+    @property
+    def month_start(self) -> dt.date:
+        return dt.date(*self.month, 1)
+
 
 class PartitionRefused(BillingError):
     code = "partition_refused"
@@ -164,13 +168,14 @@ def keep_months() -> int | None:
     return months
 
 
-def detach_old_partitions(*, today: dt.date) -> tuple[list[Month], list[BillingError]]:
+def detach_old_partitions(*, today: dt.date) -> tuple[list[Month], list[PartitionRefused]]:
     """Take every month out of the log that is older than the retention; return which, and what was refused."""
     months = keep_months()
     if months is None:
         return [], []
     oldest_kept = _minus(months, (today.year, today.month))
-    detached, refused = [], []
+    detached: list[Month] = []
+    refused: list[PartitionRefused] = []
     for partition in partitions():
         if partition.month < oldest_kept and partition.state != PartitionState.ARCHIVED:
             try:
@@ -218,7 +223,7 @@ def _detach(partition: Partition) -> str:
             _rename(partition, archive)
         how = "FINALIZE" if partition.state == PartitionState.DETACHING else "CONCURRENTLY"
         cursor.execute(
-            sql.SQL("ALTER TABLE {} DETACH PARTITION {} {}").format(_LOG, sql.Identifier(archive), sql.SQL(how))  # type: ignore[arg-type]
+            sql.SQL("ALTER TABLE {} DETACH PARTITION {} {}").format(_LOG, sql.Identifier(archive), sql.SQL(how))
         )
     _known.discard(partition.month)
     return archive
@@ -276,9 +281,7 @@ def _only(month: Month, *states: PartitionState) -> Partition:
 
 def _unattributed_in(table: str) -> int:
     with raw_cursor() as cursor:
-        cursor.execute(
-            sql.SQL("SELECT count(*) FROM {} WHERE customer_id IS NULL").format(sql.Identifier(table))
-        )
+        cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE customer_id IS NULL").format(sql.Identifier(table)))
         row = cursor.fetchone()
     return int(row[0]) if row else 0
 

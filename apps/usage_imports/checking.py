@@ -58,11 +58,11 @@ def check_rows(read: Sequence[ReadRow], mapper: Mapper, rules: Rules) -> Checked
             checked.rejected += 1
     rows = [row for one in read for row in one.rows]
     mapped = [mapper.map(row) for row in rows]
-    judged = check_events([one.event for one in mapped], rules)
+    judged = check_events([mapped_row.event for mapped_row in mapped], rules)
     faults: dict[int, list[Fault]] = {}
-    for index, one in enumerate(mapped):
-        if one.faults:
-            faults[index] = list(one.faults)
+    for index, mapped_row in enumerate(mapped):
+        if mapped_row.faults:
+            faults[index] = list(mapped_row.faults)
     for fault in judged.faults:
         faults.setdefault(fault.index or 0, []).append(fault)
     for index, event in zip(judged.indexes, judged.events, strict=True):

@@ -26,7 +26,14 @@ from apps.common.jobs import enqueue_after_commit
 from apps.usage.events import EventInput
 from apps.usage.services import RecordedBatch, record_events
 from apps.usage_imports.checking import CheckedRows, RowFault, check_rows, import_rules
-from apps.usage_imports.mapping import EventMapping, Mapper, check_mapping, definition_of, require_columns
+from apps.usage_imports.mapping import (
+    EventMapping,
+    FileFormat,
+    Mapper,
+    check_mapping,
+    definition_of,
+    require_columns,
+)
 from apps.usage_imports.models import (
     ImportFault,
     ImportFile,
@@ -37,7 +44,6 @@ from apps.usage_imports.models import (
 )
 from apps.usage_imports.reading import (
     ByteSource,
-    FileFormat,
     Layout,
     LocalFile,
     ReadRow,

@@ -104,13 +104,23 @@ def test_a_csv_export_is_flat() -> None:
         *("id", "source", "type", "subject", "customer", "time", "stored_at", "attributed_at"),
         *("data.cost", "data.input_tokens", "data.model", "data"),
     ]
-    stored = rfc3339(first.stored_at)
-    assert rows == [
-        ["one", "gateway", "llm.completion", "acme", "acme", "2023-11-16T12:00:00.000000Z", stored, stored]
-        + ["", "100", "large", ""],
-        ["'=two", "gateway", "llm.completion", "nobody", "", "2023-11-16T13:00:00.000000Z"]
-        + [rfc3339(second.stored_at), "", "0.00000001", "", "", ""],
-    ]
+    one, two = (dict(zip(header, row, strict=True)) for row in rows)
+    assert one == {
+        "id": "one",
+        "source": "gateway",
+        "type": "llm.completion",
+        "subject": "acme",
+        "customer": "acme",
+        "time": "2023-11-16T12:00:00.000000Z",
+        "stored_at": rfc3339(first.stored_at),
+        "attributed_at": rfc3339(first.stored_at),
+        "data.cost": "",
+        "data.input_tokens": "100",
+        "data.model": "large",
+        "data": "",
+    }
+    assert (two["id"], two["customer"], two["stored_at"]) == ("'=two", "", rfc3339(second.stored_at))
+    assert (two["attributed_at"], two["data.cost"], two["data.model"]) == ("", "0.00000001", "")
 
 
 @pytest.mark.django_db

@@ -18,6 +18,7 @@ from apps.usage_imports.ready import READY
 from tests.usage.test_exporting import values
 from tests.usage_imports.files import counts, imported
 
+FIRST = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 OWN = READY["countinghouse"].mapping
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 events = st.builds(
@@ -26,7 +27,7 @@ events = st.builds(
     event_id=names,
     type=names,
     subject=names,
-    occurred_at=st.datetimes(dt.datetime(2024, 1, 1), dt.datetime(2024, 3, 1), timezones=st.just(dt.UTC)),
+    occurred_at=st.timedeltas(dt.timedelta(), dt.timedelta(days=60)).map(lambda later: FIRST + later),
     data=st.dictionaries(names, values, max_size=4),
 )
 

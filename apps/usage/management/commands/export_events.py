@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from apps.common.errors import BillingError
+from apps.usage.export_filters import EventFilter
 from apps.usage.exporting import (
     ExportFormat,
     event_lines,
@@ -20,7 +21,6 @@ from apps.usage.exporting import (
     export_events,
     read_table,
 )
-from apps.usage.export_filters import EventFilter
 from apps.usage.management.commands.partitions import month_from
 from apps.usage.partitions import Month, archive_table
 
@@ -82,7 +82,8 @@ def _archived(month: Month, file_format: ExportFormat, *, flat_data: bool) -> It
 
 
 def _opened(name: str) -> Any:
-    return gzip.open(name, "wt", newline="") if name.endswith(".gz") else open(name, "w", newline="", encoding="utf-8")
+    opened: Any = gzip.open if name.endswith(".gz") else open
+    return opened(name, "wt", newline="", encoding="utf-8")
 
 
 def _format_of(name: str) -> ExportFormat:
