@@ -143,8 +143,9 @@ def read_table(table: str) -> Iterator[ExportedEvent]:
     with connection.wrap_database_errors, raw.cursor(name="usage_export") as cursor:
         cursor.itersize = AT_ONCE
         cursor.execute(_FROM_TABLE.format(sql.Identifier(table)))
-        for row in cursor:
-            yield ExportedEvent(*row[:-1], _exact(row[-1]))
+        rows: Iterator[Any] = iter(cursor)
+        for *columns, data in rows:
+            yield ExportedEvent(*columns, _exact(data))
 
 
 def property_names(events: QuerySet[UsageEvent]) -> tuple[str, ...]:

@@ -8,15 +8,18 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone
+from django.utils.http import content_disposition_header
 
 from apps.billable_metrics.models import BillableMetric
 from apps.common.admin import add_refusal
 from apps.common.errors import BillingError
+from apps.usage.admin import WindowFilter, asked_window
 from apps.usage.export_filters import EventFilter, WindowSize, usage_windows
 from apps.usage.exporting import CONTENT_TYPES, ExportFormat, export_events, export_usage
 from apps.usage.partitions import keep_months, partitions
@@ -57,6 +60,8 @@ class ExportForm(forms.Form):
 
 
 class EventExportForm(ExportForm):
+    field_order = ["first_date", "last_date", "customer", "type", "file_format"]
+
     type = forms.CharField(
         label="Event type", required=False, widget=forms.TextInput(attrs={"placeholder": "All, or one type"})
     )
@@ -70,6 +75,8 @@ class EventExportForm(ExportForm):
 
 
 class UsageExportForm(ExportForm):
+    field_order = ["first_date", "last_date", "customer", "metric", "window", "file_format"]
+
     metric = forms.ChoiceField(label="Metric", required=False)
     window = forms.ChoiceField(label="A row for each", choices=WINDOWS)
 
@@ -113,6 +120,18 @@ def export_page(request: HttpRequest) -> HttpResponseBase:
     return _page(request, "Export usage", "admin/usage/export.html", {"forms": shown})
 
 
+def window_export(request: HttpRequest) -> HttpResponseBase:
+    """Exactly the events behind a figure, such as an invoice line, as the list of events shows them."""
+    _require(request, "usage.view_usageevent")
+    try:
+        asked = asked_window({name: request.GET[name] for name in WindowFilter.PARAMETERS if name in request.GET})
+    except IncorrectLookupParameters as error:
+        raise Http404("This link names no whole window of usage.") from error
+    first = asked.window.start_at.astimezone(dt.UTC)
+    name = f"events-{asked.customer.external_id}-{asked.window.metric.code}-{first:%Y-%m-%d}"
+    return _download(export_events(asked.events(), ExportFormat.CSV), ExportFormat.CSV, name=name)
+
+
 def partitions_page(request: HttpRequest) -> HttpResponseBase:
     """How large each month of the log is, and what is kept."""
     _require(request, "usage.view_usageevent")
@@ -135,7 +154,7 @@ def _download(pieces: Iterator[str], file_format: ExportFormat, *, name: str) ->
     return StreamingHttpResponse(
         pieces,
         content_type=CONTENT_TYPES[file_format],
-        headers={"Content-Disposition": f'attachment; filename="{name}.{file_format}"'},
+        headers={"Content-Disposition": content_disposition_header(True, f"{name}.{file_format}") or "attachment"},
     )
 
 
@@ -158,5 +177,6 @@ def _for_staff(page: Callable[[HttpRequest], HttpResponseBase]) -> Any:
 
 urlpatterns = [
     path("export/", _for_staff(export_page), name="usage-export"),
+    path("export/window/", _for_staff(window_export), name="usage-export-window"),
     path("partitions/", _for_staff(partitions_page), name="usage-partitions"),
 ]

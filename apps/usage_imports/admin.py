@@ -38,8 +38,7 @@ from apps.common.admin import (
 )
 from apps.common.errors import BillingError
 from apps.common.formatting import format_instant
-from apps.usage.events import readable_json
-from apps.usage.exporting import escaped
+from apps.usage.exporting import escaped, plain_json
 from apps.usage_imports.forms import ChooseMappingForm, ImportMappingForm, StartForm, UploadForm
 from apps.usage_imports.mapping_forms import form_values
 from apps.usage_imports.models import ImportMapping, ImportState, OnError, UsageImport
@@ -123,6 +122,11 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
             path("<int:import_id>/faults.csv", view(self.faults_view), name=f"{name}_faults"),
             *super().get_urls(),
         ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
 
     # --- Permissions -------------------------------------------------------------------------------------------------
 
@@ -282,8 +286,8 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
         """Take a file and a mapping, and show its first rows. Nothing is imported yet."""
         if not self.has_import_permission(request):
             raise PermissionDenied
-        form = UploadForm(request.POST or None, request.FILES or None)
-        if request.method == "POST" and form.is_valid():
+        form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
+        if form.is_valid():
             try:
                 name, mapping = form.chosen()
                 upload = form.cleaned_data["file"]
@@ -355,18 +359,19 @@ class ImportMappingAdmin(BillingAdmin[ImportMapping]):
     list_display = ["name", "code"]
     search_fields = ["name", "code"]
     list_before_template = "admin/usage_imports/ready_mappings.html"
-    prepopulated_fields = {"code": ["name"]}
     fieldsets = [
         (None, {"fields": [("name", "code"), "file_format"]}),
         ("ID", {"fields": ["id_by", ("id_columns", "id_prefix")]}),
         (
             "Customer, type and source",
             {
+                "description": "The customer is an external ID or an alias. Where two columns are given, as in "
+                "“customer | tenant”, the first that is filled in a row counts.",
                 "fields": [
                     ("subject_columns", "subject_fixed"),
                     ("type_columns", "type_fixed"),
                     ("source_columns", "source_fixed"),
-                ]
+                ],
             },
         ),
         ("Time", {"fields": [("time_columns", "time_format"), ("time_zone", "time_pattern")]}),
@@ -401,7 +406,7 @@ class ImportMappingAdmin(BillingAdmin[ImportMapping]):
         like = str(initial.pop("like", ""))
         if like in READY:
             name, mapping = mapping_named(like)
-            initial = {**form_values(mapping), "name": f"{name} (mine)", **initial}
+            initial = {**form_values(mapping), "name": f"{name} (changed)", "code": f"{like}-changed", **initial}
         return initial
 
 
@@ -423,11 +428,17 @@ def render_preview(request: HttpRequest, job: UsageImport) -> str:
     try:
         shown = preview(source_of(job), job.mapping, file_name=job.file_name, now=timezone.now())
         context["preview"] = shown
-        context["rows"] = [(row, readable_json(row.event["data"]) if row.event else "") for row in shown.rows]
+        context["rows"] = [(row, _shown_data(row.event["data"]) if row.event else "") for row in shown.rows]
         context["faulty"] = sum(1 for row in shown.rows if row.faults)
     except BillingError as refusal:
         context["refusal"] = refusal.detail
     return render_to_string("admin/usage_imports/preview.html", context, request=request)
+
+
+def _shown_data(data: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name}: {value if isinstance(value, str) else plain_json(value)}" for name, value in data.items()
+    )
 
 
 def render_faults(request: HttpRequest, job: UsageImport) -> str:

@@ -105,9 +105,6 @@ def _choice(label: str, choices: list[tuple[str, str]], help_text: str = "", **o
     )
 
 
-_FIRST_FILLED = "One column on each line; the first that is filled in a row counts."
-
-
 class ImportMappingForm(forms.ModelForm[ImportMapping]):
     """A mapping, part by part. What the parts say together is stored as its definition."""
 
@@ -125,23 +122,20 @@ class ImportMappingForm(forms.ModelForm[ImportMapping]):
         ],
         "Importing a row again with the same ID is a duplicate and changes nothing.",
     )
-    id_columns = _lines(
-        "ID columns",
-        "Several that make one ID together: “invoice + line”. A second line is used where the first is empty.",
-    )
-    id_prefix = _text("Before the row's number", "{file} and {subject} stand for the file's name and the customer.")
-    source_columns = _lines("Source column", _FIRST_FILLED)
+    id_columns = _text("ID column", "Several that make one ID together: “invoice + line”.")
+    id_prefix = _text("Before the row's number", "May hold {file} and {subject}.")
+    source_columns = _text("Source column")
     source_fixed = _text("Else this source")
-    type_columns = _lines("Event type column", _FIRST_FILLED)
+    type_columns = _text("Event type column")
     type_fixed = _text("Else this type")
-    subject_columns = _lines("Customer column", f"External ID or alias. {_FIRST_FILLED}")
+    subject_columns = _text("Customer column")
     subject_fixed = _text("Else this customer")
-    time_columns = _lines("Time column", _FIRST_FILLED)
+    time_columns = _text("Time column")
     time_format = _choice(
         "Times are",
         [
-            (TimeFormat.RFC3339, "Dates with a zone, such as 2026-01-31T12:00:00Z"),
-            (TimeFormat.NAIVE, "Dates without a zone, in the time zone below"),
+            (TimeFormat.RFC3339, "Dates with a zone"),
+            (TimeFormat.NAIVE, "Dates without a zone"),
             (TimeFormat.SECONDS, "Seconds since 1970"),
             (TimeFormat.MILLISECONDS, "Milliseconds since 1970"),
             (TimeFormat.NANOSECONDS, "Nanoseconds since 1970"),
@@ -153,15 +147,15 @@ class ImportMappingForm(forms.ModelForm[ImportMapping]):
         widget=UnfoldAdminSelect2Widget,
         help_text="For dates without a zone.",
     )
-    time_pattern = _text("Pattern", "Where they are written otherwise, such as %d/%m/%Y %H:%M. Empty: year first.")
+    time_pattern = _text("Pattern", "Such as %d/%m/%Y %H:%M. Empty: year first.")
     data_properties = _lines(
         "Properties", "One on each line: “input_tokens = Prompt tokens”, or “a = new name | old name”."
     )
     data_rest = _switch("Take all other columns as properties, too", "Under their own names.")
-    data_json = _text("Column with a JSON object")
-    data_prefix = _text("Take columns that begin with", "Such as “data.”; the rest of the name is the property's.")
-    data_texts = _lines("Properties that stay texts", "One on each line; such as post codes that look like numbers.")
-    ignored = _lines("Columns to ignore", "One on each line.")
+    data_json = _text("Column with a JSON object", "All of its members become properties.")
+    data_prefix = _text("Take columns that begin with", "Such as “data.”; the rest is the property's name.")
+    data_texts = _text("Properties that stay texts", "Though they look like numbers, such as “zip | account”.")
+    ignored = _text("Columns to ignore", "Such as “note | reviewed by”.")
     is_own_export = _switch(
         "Cells are written as our export writes them", "Quoted texts, and an apostrophe before =, +, - and @."
     )

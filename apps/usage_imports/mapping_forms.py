@@ -17,6 +17,9 @@ from apps.usage_imports.mapping import (
     check_mapping,
 )
 
+# How several columns are written in one line: the first that is filled, and all of them together.
+EITHER, TOGETHER = " | ", " + "
+
 
 def mapping_from_flags(flags: Sequence[str]) -> EventMapping:
     """The mapping of ``--map`` options such as ``id=request``, ``source=:gateway``. Raises InvalidMapping."""
@@ -86,26 +89,26 @@ def form_values(mapping: EventMapping) -> dict[str, Any]:
     return {
         "file_format": mapping.file_format or "",
         "id_by": mapping.id.by,
-        "id_columns": "\n".join(" + ".join(group) for group in mapping.id.columns),
+        "id_columns": EITHER.join(TOGETHER.join(group) for group in mapping.id.columns),
         "id_prefix": mapping.id.prefix,
-        "source_columns": _lines(mapping.source.columns),
+        "source_columns": EITHER.join(mapping.source.columns),
         "source_fixed": mapping.source.fixed,
-        "type_columns": _lines(mapping.type.columns),
+        "type_columns": EITHER.join(mapping.type.columns),
         "type_fixed": mapping.type.fixed,
-        "subject_columns": _lines(mapping.subject.columns),
+        "subject_columns": EITHER.join(mapping.subject.columns),
         "subject_fixed": mapping.subject.fixed,
-        "time_columns": _lines(mapping.time.columns),
+        "time_columns": EITHER.join(mapping.time.columns),
         "time_format": mapping.time.format,
         "time_zone": mapping.time.zone,
         "time_pattern": mapping.time.pattern,
         "data_properties": "\n".join(
-            f"{name} = {' | '.join(columns)}" for name, columns in mapping.data.properties.items()
+            f"{name} = {EITHER.join(columns)}" for name, columns in mapping.data.properties.items()
         ),
         "data_rest": mapping.data.rest,
         "data_json": mapping.data.json,
         "data_prefix": mapping.data.prefix,
-        "data_texts": _lines(mapping.data.texts),
-        "ignored": _lines(mapping.ignored),
+        "data_texts": EITHER.join(mapping.data.texts),
+        "ignored": EITHER.join(mapping.ignored),
         "is_own_export": mapping.is_own_export,
     }
 
@@ -113,18 +116,18 @@ def form_values(mapping: EventMapping) -> dict[str, Any]:
 def mapping_from_form(values: dict[str, Any]) -> EventMapping:
     """The mapping that a form says. Raises InvalidMapping."""
     properties: dict[str, tuple[str, ...]] = {}
-    for line in _split(values["data_properties"]):
+    for line in filter(str.strip, values["data_properties"].splitlines()):
         name, equals, columns = line.partition("=")
         if not equals or not name.strip() or not columns.strip():
             raise InvalidMapping(f"“{line}” is no “property = column”.", field="data_properties")
-        properties[name.strip()] = tuple(column.strip() for column in columns.split(" | "))
+        properties[name.strip()] = _split(columns)
     return check_mapping(
         EventMapping(
             file_format=values["file_format"] or None,
             id=Id(
                 by=IdBy(values["id_by"]),
                 columns=tuple(
-                    tuple(name.strip() for name in line.split(" + ")) for line in _split(values["id_columns"])
+                    tuple(name.strip() for name in group.split(TOGETHER)) for group in _split(values["id_columns"])
                 ),
                 prefix=values["id_prefix"],
             ),
@@ -150,9 +153,5 @@ def mapping_from_form(values: dict[str, Any]) -> EventMapping:
     )
 
 
-def _lines(names: Sequence[str]) -> str:
-    return "\n".join(names)
-
-
 def _split(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    return tuple(name.strip() for name in text.split(EITHER) if name.strip())

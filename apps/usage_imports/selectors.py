@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.common.errors import InvalidInput
+from apps.customers.selectors import customers_by_subject
 from apps.usage_imports.checking import RowFault, import_rules, map_row
 from apps.usage_imports.mapping import EventMapping, FileFormat, Mapper, require_columns
 from apps.usage_imports.models import ImportFileChunk, ImportMapping
@@ -46,11 +47,15 @@ def mapping_named(name: str) -> tuple[str, EventMapping]:
 
 @dataclass(frozen=True, slots=True)
 class PreviewedRow:
-    """A row as the event it would become. ``event`` None: the row cannot be read at all."""
+    """A row as the event it would become. ``event`` None: the row cannot be read at all.
+
+    An event whose subject is no customer is kept, too, and billed once it is matched.
+    """
 
     number: int
     event: dict[str, Any] | None
     faults: list[RowFault]
+    is_known_customer: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +88,6 @@ def preview(
             rows.append(PreviewedRow(row.number, mapped.event, faults))
         if len(rows) >= limit:
             break
+    customers = customers_by_subject({row.event["subject"] for row in rows if row.event})
+    rows = [replace(row, is_known_customer=row.event is None or row.event["subject"] in customers) for row in rows]
     return Preview(layout.file_format, layout.delimiter, tuple(columns), rows)

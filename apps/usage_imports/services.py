@@ -26,6 +26,7 @@ from apps.common.jobs import enqueue_after_commit
 from apps.usage.events import EventInput
 from apps.usage.services import RecordedBatch, record_events
 from apps.usage_imports.checking import CheckedRows, RowFault, check_rows, import_rules
+from apps.usage_imports.foresight import foresee
 from apps.usage_imports.mapping import (
     EventMapping,
     FileFormat,
@@ -89,11 +90,11 @@ def store_file(*, name: str, blocks: Iterator[bytes], now: dt.datetime) -> Impor
     pending = bytearray()
     for block in blocks:
         pending += block
+        if file.size + len(pending) > limit:
+            raise FileTooLarge(limit)
         while len(pending) >= CHUNK_SIZE:
             _add_chunk(file, bytes(pending[:CHUNK_SIZE]))
             del pending[:CHUNK_SIZE]
-        if file.size > limit:
-            raise FileTooLarge(limit)
     if pending:
         _add_chunk(file, bytes(pending))
     file.save(update_fields=["size"])
@@ -362,15 +363,15 @@ def _before(checked: CheckedRows, row_number: int) -> CheckedRows:
 
 
 def _record(events: Sequence[EventInput], *, is_dry_run: bool) -> RecordedBatch | None:
-    """Store events, or find out what would become of them: a dry run stores them and takes it back.
+    """Store events, or in a dry run find out what would become of them.
 
     None when the database refuses them, which the checks before should have kept from happening.
     """
+    if is_dry_run:
+        return foresee(events)
     try:
         with transaction.atomic():
             recorded = record_events(events=events, api_key_id=None)
-            if is_dry_run:
-                transaction.set_rollback(True)
     except (DataError, IntegrityError):
         logger.exception("a batch of an import was refused by the database")
         return None

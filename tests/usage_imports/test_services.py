@@ -8,13 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from apps.usage.events import EventInput
 from apps.usage.models import UsageConflict, UsageEvent
 from apps.usage.services import record_events
 from apps.usage_imports import services
+from apps.usage_imports.foresight import foresee
 from apps.usage_imports.mapping import Data, EventMapping, Id, IdBy, Time, TimeFormat
 from apps.usage_imports.models import ImportFault, ImportFileChunk, ImportState, OnError, UsageImport
 from apps.usage_imports.reading import UnreadableFile
@@ -32,6 +36,7 @@ from apps.usage_imports.services import (
 )
 from billing_site.management.commands.load_traces import TRACES, read_events
 from tests.factories import BillableMetricFactory, CustomerFactory
+from tests.usage.events import event
 from tests.usage_imports.files import TOKENS, counts, csv_file, faults, imported, row, uploaded
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +143,21 @@ def test_a_dry_run_counts_as_the_import_would_and_stores_nothing() -> None:
     assert real.pk != dry.pk
     assert counts(real) == counts(dry)
     assert UsageEvent.objects.count() == 2
+
+
+@given(
+    stored=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 2)), max_size=3),
+    sent=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 3)), min_size=1, max_size=8),
+)
+def test_a_dry_run_foresees_what_storing_does(stored: list[tuple[str, int]], sent: list[tuple[str, int]]) -> None:
+    with transaction.atomic():
+        record_events(events=[event(name, data={"n": n}) for name, n in stored], api_key_id=None)
+        events = [event(name, data={"n": n}, subject=f"{n}") for name, n in sent]
+
+        foreseen = foresee(events)
+
+        assert foreseen == record_events(events=events, api_key_id=None)
+        transaction.set_rollback(True)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +400,7 @@ def test_opentelemetry_spans_are_read_with_old_and_new_names() -> None:
     job = imported(f"{export}\n\n{flat}\n".encode(), READY["opentelemetry"].mapping, name="spans.ndjson")
 
     assert counts(job) == (3, 3, 0, 0, 0)
-    events = {event.event_id: event for event in UsageEvent.objects.select_related("source")}
+    events = {one.event_id: one for one in UsageEvent.objects.select_related("source")}
     assert events["t1:s1"].data == events["t1:s2"].data == {"input_tokens": 1200, "model": "large"}
     assert events["t1:s1"].source.name == "gw"
     assert events["chatcmpl-1"].data == {"output_tokens": 5, "provider": "openai"}
