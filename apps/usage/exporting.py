@@ -68,7 +68,8 @@ class ExportedEvent:
     data: Mapping[str, Any]
 
 
-EVENT_COLUMNS = tuple(column.name for column in fields(ExportedEvent) if column.name != "data")
+_COLUMNS = tuple(column.name for column in fields(ExportedEvent))
+EVENT_COLUMNS = _COLUMNS[:-1]  # The data stands in columns of its own.
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,9 @@ def read_table(table: str) -> Iterator[ExportedEvent]:
     with connection.wrap_database_errors, raw.cursor(name="usage_export") as cursor:
         cursor.itersize = AT_ONCE
         cursor.execute(_FROM_TABLE.format(sql.Identifier(table)))
-        rows: Iterator[Any] = iter(cursor)
-        for *columns, data in rows:
-            yield ExportedEvent(*columns, _exact(data))
+        for row in cursor:
+            values = dict(zip(_COLUMNS, row, strict=True))
+            yield ExportedEvent(**{**values, "data": _exact(values["data"])})
 
 
 def property_names(events: QuerySet[UsageEvent]) -> tuple[str, ...]:

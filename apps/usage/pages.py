@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
@@ -22,7 +23,7 @@ from apps.common.errors import BillingError
 from apps.usage.admin import WindowFilter, asked_window
 from apps.usage.export_filters import EventFilter, WindowSize, usage_windows
 from apps.usage.exporting import CONTENT_TYPES, ExportFormat, export_events, export_usage
-from apps.usage.partitions import keep_months, partitions
+from apps.usage.partitions import partitions, retention_problem
 
 WHAT_EVENTS, WHAT_USAGE = "events", "usage"
 FORMATS = [(ExportFormat.CSV, "CSV, for spreadsheets"), (ExportFormat.NDJSON, "NDJSON, for data warehouses")]
@@ -139,8 +140,8 @@ def partitions_page(request: HttpRequest) -> HttpResponseBase:
     context = {
         "partitions": months,
         "total_bytes": sum(one.size_bytes for one in months),
-        "keep_months": keep_months(),
-        "today": timezone.now(),
+        "kept_months": settings.EVENTS_KEEP_MONTHS,
+        "problem": retention_problem(),
     }
     return _page(request, "Usage storage", "admin/usage/partitions.html", context)
 

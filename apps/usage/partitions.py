@@ -153,18 +153,24 @@ def _days_of(lengths: list[int], start: int, months: int) -> int:
     return sum(lengths[(start + number) % len(lengths)] for number in range(months))
 
 
-def keep_months() -> int | None:
-    """The retention that is set; None keeps events for ever.
-
-    Raises ImproperlyConfigured when it is too short: an event may be as old as EVENTS_MAX_AGE_DAYS when it arrives.
-    """
+def retention_problem() -> str | None:
+    """What is wrong with EVENTS_KEEP_MONTHS: an event may be as old as EVENTS_MAX_AGE_DAYS when it arrives."""
     months: int | None = settings.EVENTS_KEEP_MONTHS
     least = least_keep_months(settings.EVENTS_MAX_AGE_DAYS) if months is not None else 0
-    if months is not None and months < least:
-        raise ImproperlyConfigured(
-            f"EVENTS_KEEP_MONTHS is {months}, but events are taken until they are {settings.EVENTS_MAX_AGE_DAYS} days "
-            f"old (EVENTS_MAX_AGE_DAYS). Keep at least {least} months, or take events for a shorter time."
-        )
+    if months is None or months >= least:
+        return None
+    return (
+        f"EVENTS_KEEP_MONTHS is {months}, but events are taken until they are {settings.EVENTS_MAX_AGE_DAYS} days "
+        f"old (EVENTS_MAX_AGE_DAYS). Keep at least {least} months, or take events for a shorter time."
+    )
+
+
+def keep_months() -> int | None:
+    """The retention that is set; None keeps events for ever. Raises ImproperlyConfigured when it is too short."""
+    problem = retention_problem()
+    if problem is not None:
+        raise ImproperlyConfigured(problem)
+    months: int | None = settings.EVENTS_KEEP_MONTHS
     return months
 
 

@@ -170,7 +170,7 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
     def kind_shown(self, job: UsageImport) -> str:
         if job.state == ImportState.DRAFT:
             return "–"
-        return "Dry run: nothing is stored" if job.is_dry_run else "Import"
+        return "Dry run" if job.is_dry_run else "Import"
 
     @display(description="State", ordering="state", label=STATE_COLOURS)
     def state_shown(self, job: UsageImport) -> tuple[str, str]:
@@ -192,7 +192,7 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
     def started_shown(self, job: UsageImport) -> str:
         return format_instant(job.started_at) if job.started_at else "–"
 
-    @display(description="Finished")
+    @display(description="Ended")
     def finished_shown(self, job: UsageImport) -> str:
         return format_instant(job.finished_at) if job.finished_at else "–"
 

@@ -13,7 +13,8 @@ from apps.billable_metrics.selectors import summed_properties_by_event_type
 from apps.common.api import Fault
 from apps.usage.cloudevents import Rules, check_events
 from apps.usage.events import EventInput
-from apps.usage_imports.mapping import EventMapping, MappedRow, Mapper, Record, Row, column_of
+from apps.usage_imports.mapper import MappedRow, Mapper, Record, Row, column_of
+from apps.usage_imports.mapping import EventMapping
 from apps.usage_imports.reading import ReadRow
 
 

@@ -20,7 +20,9 @@ import msgspec
 
 from apps.common.api import Fault
 from apps.common.errors import InvalidInput
-from apps.usage_imports.mapping import FileFormat, Row
+from apps.usage_imports.mapper import Row
+from apps.usage_imports.mapping import FileFormat
+from apps.usage_imports.otlp import spans, with_attributes
 
 LONGEST_ROW = 1024 * 1024
 BLOCK = 256 * 1024
@@ -336,41 +338,7 @@ def _records(line: bytes) -> list[dict[str, Any]] | Fault:
         return Fault(None, "invalid_json", f"The line is no valid JSON: {error}. Write one object on each line.")
     if not isinstance(value, dict):
         return Fault(None, "not_an_object", "The line is no JSON object. Write one object on each line.")
-    return list(_spans(value)) if "resourceSpans" in value else [_with_attributes(value)]
-
-
-def _spans(export: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The spans of one line as OpenTelemetry's file exporter writes it, each with its resource."""
-    for resource in _members(export, "resourceSpans"):
-        about = _with_attributes(resource.get("resource") or {})
-        for scope in _members(resource, "scopeSpans"):
-            for span in _members(scope, "spans"):
-                yield {**_with_attributes(span), "resource": about}
-
-
-def _with_attributes(record: dict[str, Any]) -> dict[str, Any]:
-    """OTLP writes attributes as a list of keys and typed values; as an object they are found by name."""
-    attributes = record.get("attributes")
-    if not isinstance(attributes, list):
-        return record
-    plain = {}
-    for attribute in attributes:
-        if isinstance(attribute, dict) and isinstance(attribute.get("value"), dict):
-            plain[str(attribute.get("key"))] = _typed_value(attribute["value"])
-    return {**record, "attributes": plain}
-
-
-def _typed_value(value: dict[str, Any]) -> Any:
-    for kind, held in value.items():
-        # Integers of 64 bits are texts in OTLP's JSON.
-        is_integer = kind == "intValue" and isinstance(held, str) and held.removeprefix("-").isdecimal()
-        return int(held) if is_integer and len(held) < 30 else held
-    return None
-
-
-def _members(value: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
-    members = value.get(name)
-    return iter([member for member in members if isinstance(member, dict)] if isinstance(members, list) else [])
+    return list(spans(value)) if "resourceSpans" in value else [with_attributes(value)]
 
 
 def _wrong_count(found: int, expected: int) -> str:

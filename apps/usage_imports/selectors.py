@@ -11,7 +11,8 @@ from typing import Any
 from apps.common.errors import InvalidInput
 from apps.customers.selectors import customers_by_subject
 from apps.usage_imports.checking import RowFault, import_rules, map_row
-from apps.usage_imports.mapping import EventMapping, FileFormat, Mapper, require_columns
+from apps.usage_imports.mapper import Mapper
+from apps.usage_imports.mapping import EventMapping, FileFormat, require_columns
 from apps.usage_imports.models import ImportFileChunk, ImportMapping
 from apps.usage_imports.reading import ByteSource, find_layout, read_rows
 from apps.usage_imports.ready import READY

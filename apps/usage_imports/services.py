@@ -27,10 +27,10 @@ from apps.usage.events import EventInput
 from apps.usage.services import RecordedBatch, record_events
 from apps.usage_imports.checking import CheckedRows, RowFault, check_rows, import_rules
 from apps.usage_imports.foresight import foresee
+from apps.usage_imports.mapper import Mapper
 from apps.usage_imports.mapping import (
     EventMapping,
     FileFormat,
-    Mapper,
     check_mapping,
     definition_of,
     require_columns,

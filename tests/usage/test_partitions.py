@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 from django.db import connection, transaction
 from pytest_django import Settings
 
@@ -152,6 +153,8 @@ def test_a_retention_shorter_than_events_may_be_old_is_refused(settings: Setting
 
     with pytest.raises(ImproperlyConfigured, match="Keep at least 61 months"):
         detach_old_partitions(today=TODAY)
+    with pytest.raises(SystemCheckError, match="EVENTS_KEEP_MONTHS is 60"):
+        call_command("check")
 
 
 def test_the_daily_job_detaches_what_is_older_than_the_retention_and_says_what_it_left(
