@@ -234,9 +234,9 @@ CELERY_BEAT_SCHEDULE = {
     "render-documents": {"task": "invoices.render_documents", "schedule": 20.0, "options": _SWEEP},
     "attribute-events": {"task": "usage.attribute_events", "schedule": 60.0, "options": _SWEEP},
     "make-partitions": {"task": "usage.make_partitions", "schedule": 3600.0, "options": _SWEEP},
-    "detach-old-partitions": {"task": "usage.detach_old_partitions", "schedule": 86400.0, "options": _SWEEP},
+    "detach-old-partitions": {"task": "usage.detach_old_partitions", "schedule": 3600.0, "options": _SWEEP},
     "resume-imports": {"task": "usage_imports.resume_imports", "schedule": 15.0, "options": _SWEEP},
-    "remove-imported-files": {"task": "usage_imports.remove_old_files", "schedule": 86400.0, "options": _SWEEP},
+    "remove-imported-files": {"task": "usage_imports.remove_old_files", "schedule": 3600.0, "options": _SWEEP},
     "clear-delivered-messages": {
         "task": "common.clear_delivered_messages",
         "schedule": 3600.0,

@@ -32,6 +32,8 @@ AT_ONCE = 2_000
 MOST_COLUMNS = 200
 WINDOWS_AT_ONCE = 500
 DATA_PREFIX = "data."
+# Without it Excel takes a CSV file for one in an old encoding. For files that people open; programs do without.
+BOM = "\ufeff"
 
 # A spreadsheet runs a cell that begins with one of these as a formula. An apostrophe in front makes it a text. A text
 # that looks escaped already gets one more, so that taking it off again gives back what was.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from apps.common.admin import add_refusal
 from apps.common.errors import BillingError
 from apps.usage.admin import WindowFilter, asked_window
 from apps.usage.export_filters import EventFilter, WindowSize, usage_windows
-from apps.usage.exporting import CONTENT_TYPES, ExportFormat, export_events, export_usage
+from apps.usage.exporting import BOM, CONTENT_TYPES, ExportFormat, export_events, export_usage
 from apps.usage.partitions import partitions, retention_problem
 
 WHAT_EVENTS, WHAT_USAGE = "events", "usage"
@@ -153,7 +154,7 @@ def _file_name(what: str, form: ExportForm) -> str:
 
 def _download(pieces: Iterator[str], file_format: ExportFormat, *, name: str) -> StreamingHttpResponse:
     return StreamingHttpResponse(
-        pieces,
+        itertools.chain([BOM], pieces) if file_format == ExportFormat.CSV else pieces,
         content_type=CONTENT_TYPES[file_format],
         headers={"Content-Disposition": content_disposition_header(True, f"{name}.{file_format}") or "attachment"},
     )

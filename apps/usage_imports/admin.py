@@ -38,7 +38,7 @@ from apps.common.admin import (
 )
 from apps.common.errors import BillingError
 from apps.common.formatting import format_instant
-from apps.usage.exporting import escaped, plain_json
+from apps.usage.exporting import BOM, escaped, plain_json
 from apps.usage_imports.forms import ChooseMappingForm, ImportMappingForm, StartForm, UploadForm
 from apps.usage_imports.mapping_forms import form_values
 from apps.usage_imports.models import ImportMapping, ImportState, OnError, UsageImport
@@ -143,7 +143,7 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
         """A file that was looked at is imported, and so is one whose dry run is done."""
         if object_id is None:
             return self.has_import_permission(request)
-        job = UsageImport.objects.filter(pk=object_id, file__content_removed_at=None).first()
+        job = UsageImport.objects.filter(pk=object_id, file__isnull=False, file__content_removed_at=None).first()
         ready = job is not None and (
             job.state == ImportState.DRAFT or (job.is_dry_run and job.state != ImportState.RUNNING)
         )
@@ -342,7 +342,8 @@ def _page_of(import_id: int | str) -> str:
 
 
 def _fault_rows(job: UsageImport) -> Iterator[str]:
-    buffer = io.StringIO()
+    buffer = io.StringIO(BOM)
+    buffer.seek(0, io.SEEK_END)
     write = csv.writer(buffer).writerow
     write(["row", "column", "field", "code", "what is wrong and how to mend it"])
     for fault in job.faults.iterator(chunk_size=1000):

@@ -195,9 +195,13 @@ def stop_import(*, import_id: int, now: dt.datetime) -> None:
 
 @transaction.atomic
 def resume_import(*, import_id: int, on_error: OnError, now: dt.datetime) -> UsageImport:
-    """Go on where an import stopped."""
+    """Go on where an import stopped, or where the process of one from the command line was killed.
+
+    Should that process live after all, whichever of the two holds the row does the work.
+    """
     job = UsageImport.objects.select_for_update().get(pk=import_id)
-    if job.state != ImportState.STOPPED:
+    is_killed = job.state == ImportState.RUNNING and job.file_id is None
+    if job.state != ImportState.STOPPED and not is_killed:
         raise ImportNotReady(f"{job} has not stopped.")
     if job.file is not None and job.file.content_removed_at:
         raise ImportNotReady("The file is no longer kept. Upload it again; what was imported counts as duplicate.")

@@ -46,7 +46,7 @@ def finance(clerk: User, client: Client) -> Client:
 
 def rows(response: Any) -> list[dict[str, str]]:
     assert response.status_code == 200
-    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig"))))
 
 
 def ids(response: Any) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +17,11 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from apps.usage.models import UsageEvent
-from apps.usage_imports.models import ImportMapping, ImportState, UsageImport
+from apps.usage_imports.models import ImportMapping, ImportState, OnError, UsageImport
 from apps.usage_imports.ready import READY
-from apps.usage_imports.services import work_import
+from apps.usage_imports.services import create_import, start_import, work_import
 from tests.pages import confirm, errors_of, page_text, url_of, viewer
-from tests.usage_imports.files import csv_file, imported, row, uploaded
+from tests.usage_imports.files import TOKENS, csv_file, imported, row, uploaded
 
 pytestmark = pytest.mark.django_db
 IMPORT = "usage_imports_usageimport"
@@ -114,6 +116,30 @@ def test_an_upload_without_a_file_or_a_mapping_is_refused_beside_the_field(finan
 
 
 @pytest.mark.usefixtures("mapping")
+def test_a_packed_upload_is_unpacked_and_kept_where_every_worker_finds_it(finance: Client) -> None:
+    content = csv_file(*(row(f"request-{number}") for number in range(60_000)))
+
+    upload(finance, gzip.compress(content), name="events.csv.gz")
+
+    job = UsageImport.objects.select_related("file").get()
+    assert job.file is not None
+    assert (job.size, job.file.chunks.count()) == (len(content), 3)
+    assert b"".join(bytes(chunk.content) for chunk in job.file.chunks.all()) == content
+
+
+def test_an_import_from_the_command_line_is_watched_and_not_started_from_here(finance: Client, tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(csv_file(row("one")))
+    job = create_import(path=path, mapping=TOKENS, mapping_name="test", now=timezone.now())
+    start_import(import_id=job.pk, is_dry_run=True, on_error=OnError.SKIP, now=timezone.now())
+    running = page_text(finance, url_of(IMPORT, "change", job.pk))
+    work_import(import_id=job.pk, now=timezone.now())
+
+    assert "runs on the command line" in running
+    assert confirm(finance, url_of(IMPORT, "run", job.pk), on_error="skip").status_code == 403
+
+
+@pytest.mark.usefixtures("mapping")
 def test_an_upload_that_is_too_large_or_broken_is_refused(finance: Client, settings: Settings) -> None:
     assert "breaks off or is damaged" in upload(finance, b"\x1f\x8bnot gzip").content.decode()
     settings.IMPORTS_MAX_UPLOAD_BYTES = 10
@@ -127,7 +153,7 @@ def test_rows_to_mend_are_listed_and_downloaded(finance: Client) -> None:
     text = page_text(finance, url_of(IMPORT, "change", job.pk))
     assert "Rows to mend" in text
     response = finance.get(url_of(IMPORT, "faults", job.pk))
-    header, fault = csv.reader(io.StringIO(b"".join(response.streaming_content).decode()))  # type: ignore[attr-defined]
+    header, fault = csv.reader(io.StringIO(b"".join(response.streaming_content).decode("utf-8-sig")))  # type: ignore[attr-defined]
 
     assert header[0] == "row"
     assert fault[:4] == ["3", "at", "time", "invalid_time"]

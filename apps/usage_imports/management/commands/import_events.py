@@ -53,7 +53,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--on-error",
             choices=OnError.values,
-            default=OnError.STOP,
+            default=None,
             help="at a row that cannot be taken: stop (default), or skip it, list it and go on",
         )
 
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         return start_import(
             import_id=job.pk,
             is_dry_run=options["dry_run"],
-            on_error=OnError(options["on_error"]),
+            on_error=OnError(options["on_error"] or OnError.STOP),
             now=timezone.now(),
         )
 
@@ -94,11 +94,8 @@ class Command(BaseCommand):
 
     def _resumed(self, path: Path, options: dict[str, Any]) -> UsageImport:
         job = unfinished_import_of(path)
-        if job.state == ImportState.RUNNING:
-            # Its process was killed; if it lives, it holds the row and keeps this one from doing anything.
-            UsageImport.objects.filter(pk=job.pk).update(on_error=options["on_error"])
-            return job
-        return resume_import(import_id=job.pk, on_error=OnError(options["on_error"]), now=timezone.now())
+        on_error = OnError(options["on_error"] or job.on_error)
+        return resume_import(import_id=job.pk, on_error=on_error, now=timezone.now())
 
     def _report(self, job: UsageImport) -> None:
         self.stdout.write(
