@@ -110,9 +110,13 @@ def export_events(events: QuerySet[UsageEvent], file_format: ExportFormat, *, fl
 
 
 def read_events(events: QuerySet[UsageEvent]) -> Iterator[ExportedEvent]:
-    """Read any number of events through a cursor on the server. Call it inside a transaction."""
+    """Read any number of events through a cursor on the server. Call it inside a transaction.
+
+    They come in the order in which they were stored, which an index gives: sorting a whole log would take minutes
+    before the first row, and the space of it on disk.
+    """
     rows = (
-        events.order_by("occurred_at", "id")
+        events.order_by("id")
         .values_list(
             "event_id",
             "source__name",
@@ -135,7 +139,7 @@ _FROM_TABLE = sql.SQL(
     " event.stored_at, event.attributed_at, event.data::text"
     " FROM {} event JOIN usage_source source ON source.id = event.source_id"
     " LEFT JOIN customers_customer customer ON customer.id = event.customer_id"
-    " ORDER BY event.occurred_at, event.id"
+    " ORDER BY event.id"
 )
 
 
