@@ -50,7 +50,7 @@ def rows(response: Any) -> list[dict[str, str]]:
 
 
 def ids(response: Any) -> list[str]:
-    return [row["id"] for row in rows(response)]
+    return sorted(row["id"] for row in rows(response))
 
 
 def exported(client: Client, **query: str) -> Any:

@@ -27,8 +27,8 @@ from apps.usage.partitions import Month, archive_table
 
 class Command(BaseCommand):
     help = (
-        "Write usage events as CSV or NDJSON, in the order in which they were stored. An import with --mapping=countinghouse "
-        "brings every value back. Any number of events takes the same memory."
+        "Write usage events as CSV or NDJSON, in the order in which they were stored. An import with "
+        "--mapping=countinghouse brings every value back. Any number of events takes the same memory."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
