@@ -61,8 +61,8 @@ class ExportEvents(APIView):
         tags=["usage"],
         description=(
             "Events in the order in which they were stored, streamed: CSV or NDJSON, flat, times in UTC, numbers with "
-            "every digit and without exponent. An import brings every value back. Texts that a spreadsheet would take for a "
-            "formula have an apostrophe in front in CSV. Needs the `read` scope."
+            "every digit and without exponent. An import brings every value back. Texts that a "
+            "spreadsheet would take for a formula have an apostrophe in front in CSV. Needs the `read` scope."
         ),
         parameters=[EventExportQuerySerializer],
         responses={**FILES, 400: problem("A parameter is wrong.")},
