@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "apps.products",
     "apps.contracts",
     "apps.usage",
+    "apps.usage_imports",
     "apps.rating",
     "apps.invoices",
     "apps.closing",
@@ -177,6 +178,9 @@ EVENTS_MAX_BATCH = 10_000
 EVENTS_MAX_BODY_BYTES = 32 * 1024 * 1024
 EVENTS_MAX_AGE_DAYS = env.int("EVENTS_MAX_AGE_DAYS", default=1830)
 EVENTS_MAX_AHEAD_HOURS = 24
+EVENTS_KEEP_MONTHS: int | None = env.int("EVENTS_KEEP_MONTHS", default=None)
+IMPORTS_MAX_UPLOAD_BYTES = env.int("IMPORTS_MAX_UPLOAD_MIB", default=2048) * 1024 * 1024
+IMPORTS_KEEP_DAYS = env.int("IMPORTS_KEEP_DAYS", default=30)
 DATA_UPLOAD_MAX_MEMORY_SIZE = EVENTS_MAX_BODY_BYTES
 
 # --- API -------------------------------------------------------------------------------------------------------------
@@ -234,6 +238,9 @@ CELERY_BEAT_SCHEDULE = {
     "backfill-metrics": {"task": "usage.backfill_metrics", "schedule": 30.0, "options": _SWEEP},
     "mend-usage-cache": {"task": "usage.mend_cache", "schedule": crontab(hour=3, minute=17), "options": _SWEEP},
     "make-partitions": {"task": "usage.make_partitions", "schedule": 3600.0, "options": _SWEEP},
+    "detach-old-partitions": {"task": "usage.detach_old_partitions", "schedule": 3600.0, "options": _SWEEP},
+    "resume-imports": {"task": "usage_imports.resume_imports", "schedule": 15.0, "options": _SWEEP},
+    "remove-imported-files": {"task": "usage_imports.remove_old_files", "schedule": 3600.0, "options": _SWEEP},
     "clear-delivered-messages": {
         "task": "common.clear_delivered_messages",
         "schedule": 3600.0,

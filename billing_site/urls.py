@@ -20,6 +20,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url="/static/countinghouse/favicon.svg", permanent=True)),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("admin/usage/", include("apps.usage.pages")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("billing_site.api_urls")),
     path("", include(drop_in_urlpatterns)),
