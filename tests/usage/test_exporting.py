@@ -160,7 +160,8 @@ def test_measured_usage_is_exported_by_window() -> None:
     record_events(
         events=[event("a"), event("b", at=NOON + HOUR, data={"input_tokens": Decimal("0.5")})], api_key_id=None
     )
-    windows = [
+    version = metric.current_version
+    windows = [UsageWindow(customer.pk, version, NOON + HOUR * n, NOON + HOUR * (n + 1)) for n in range(3)]
         UsageWindow(customer.pk, metric.current_version, NOON + HOUR * n, NOON + HOUR * (n + 1)) for n in range(3)
     ]
 
