@@ -86,7 +86,13 @@ def measurer(definition: MetricDefinition) -> Measurer:
     dimensions_of = _dimension_reader(definition.group_by)
     conditions = [_condition(condition) for condition in definition.conditions]
     if definition.aggregation == Aggregation.COUNT:
+        if not conditions:
+            return lambda data: (dimensions_of(data), None)
         return lambda data: (dimensions_of(data), None) if all(holds(data) for holds in conditions) else None
+
+    name = definition.value_property
+    if definition.measures_numbers and name and "." not in name and not definition.group_by and not conditions:
+        return _measurer_of_plain_number(name)
 
     def measure(data: Data) -> Measured | None:
         value = value_of(data)
@@ -96,6 +102,20 @@ def measurer(definition: MetricDefinition) -> Measurer:
             if not holds(data):
                 return None
         return dimensions_of(data), value
+
+    return measure
+
+
+def _measurer_of_plain_number(name: str) -> Measurer:
+    """The commonest metric by far, and run for every event: the number of one property, and nothing else."""
+
+    def measure(data: Data) -> Measured | None:
+        value = data.get(name)
+        if type(value) is not int:
+            value = number_in(value)
+            if value is None:
+                return None
+        return (), value
 
     return measure
 

@@ -162,8 +162,6 @@ def test_measured_usage_is_exported_by_window() -> None:
     )
     version = metric.current_version
     windows = [UsageWindow(customer.pk, version, NOON + HOUR * n, NOON + HOUR * (n + 1)) for n in range(3)]
-        UsageWindow(customer.pk, metric.current_version, NOON + HOUR * n, NOON + HOUR * (n + 1)) for n in range(3)
-    ]
 
     header, *rows = csv.reader(io.StringIO("".join(export_usage(iter(windows), ExportFormat.CSV))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from django.db import transaction
@@ -10,7 +11,7 @@ from apps.billable_metrics import catalogue
 from apps.customers.selectors import customers_by_subject
 from apps.usage.cloudevents import decode_json
 from apps.usage.database import raw_cursor
-from apps.usage.deltas import CountedEvent, Deltas
+from apps.usage.deltas import HOUR, CountedEvent, Deltas
 from apps.usage.selectors.unattributed import unattributed_subjects
 from apps.usage.selectors.windows import micros
 from apps.usage.services.recording import begin
@@ -45,17 +46,20 @@ def attribute_events() -> int:
 
 
 @transaction.atomic
-def _attribute_some(known: Mapping[str, int]) -> int:
+def _attribute_some(customers: Mapping[str, int]) -> int:
     stamp, edition, _ = begin(0)
-    by_type = catalogue.current(edition).by_type
+    known = catalogue.current(edition)
     deltas = Deltas()
     with raw_cursor() as cursor:
-        cursor.execute(_ATTRIBUTE, [stamp, list(known), list(known.values()), ATTRIBUTE_AT_ONCE])
+        cursor.execute(_ATTRIBUTE, [stamp, list(customers), list(customers.values()), ATTRIBUTE_AT_ONCE])
         rows = cursor.fetchall()
-    deltas.add(
-        CountedEvent(event_pk, customer_id, micros(occurred_at), decode_json(data.encode()), measures)
-        for event_pk, customer_id, occurred_at, event_type, data in rows
-        if (measures := by_type.get(event_type))
-    )
+    by_type: defaultdict[str, list[CountedEvent]] = defaultdict(list)
+    for event_pk, customer_id, occurred_at, event_type, data in rows:
+        occurred = micros(occurred_at)
+        by_type[event_type].append(
+            CountedEvent(event_pk, customer_id, occurred, occurred - occurred % HOUR, decode_json(data.encode()))
+        )
+    for event_type, counted in by_type.items():
+        deltas.add(counted, known.by_type.get(event_type, ()))
     deltas.write(stamp=stamp)
     return len(rows)

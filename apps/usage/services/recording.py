@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from apps.common.errors import BillingError
 from apps.customers.selectors import customers_by_subject
 from apps.usage import binary
 from apps.usage.database import raw_cursor
-from apps.usage.deltas import EPOCH, CountedEvent, Deltas
+from apps.usage.deltas import EPOCH, HOUR, CountedEvent, Deltas
 from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
 from apps.usage.names import note_event_types, source_ids
 from apps.usage.partitions import ensure_months
@@ -274,13 +274,16 @@ def _store(columns: _Columns, ids: Sequence[int], stamp: dt.datetime) -> set[int
 def _add_to_cache(
     columns: _Columns, ids: Sequence[int], positions: Sequence[int], known: Catalogue, stamp: dt.datetime
 ) -> None:
-    by_type, events, customers = known.by_type, columns.events, columns.customers
+    events, customers, occurred = columns.events, columns.customers, columns.occurred
+    by_type: defaultdict[str, list[CountedEvent]] = defaultdict(list)
+    for at in positions:
+        customer, event = customers[at], events[at]
+        if customer is not None:
+            instant = occurred[at]
+            by_type[event.type].append(CountedEvent(ids[at], customer, instant, instant - instant % HOUR, event.data))
     deltas = Deltas()
-    deltas.add(
-        CountedEvent(ids[at], customer, columns.occurred[at], event.data, measures)
-        for at in positions
-        if (customer := customers[at]) is not None and (measures := by_type.get((event := events[at]).type))
-    )
+    for event_type, counted in by_type.items():
+        deltas.add(counted, known.by_type.get(event_type, ()))
     deltas.write(stamp=stamp)
 
 
