@@ -436,10 +436,10 @@ def test_an_unknown_address_is_a_problem_too() -> None:
 def test_a_mistake_of_ours_tells_nothing_and_is_logged(
     send: Send, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("apps.usage.services.record_events", fail)
+    monkeypatch.setattr("apps.usage.services.record_batches", fail)
 
     response = send([cloud_event()])
 

@@ -540,10 +540,10 @@ def test_what_is_no_meter_event_is_refused(post: Post, body: bytes) -> None:
 
 
 def test_a_mistake_of_ours_is_an_api_error_to_stripe(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("apps.usage.services.record_events", fail)
+    monkeypatch.setattr("apps.usage.services.record_batches", fail)
 
     error = answer(post(METERS, STRIPE_V1, FORM), 500)["error"]
     assert (error["type"], error["code"]) == ("api_error", "internal_error")
