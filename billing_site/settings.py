@@ -176,6 +176,9 @@ EVENTS_MAX_BATCH = 10_000
 EVENTS_MAX_BODY_BYTES = 32 * 1024 * 1024
 EVENTS_MAX_AGE_DAYS = env.int("EVENTS_MAX_AGE_DAYS", default=1830)
 EVENTS_MAX_AHEAD_HOURS = 24
+# What may wait in one process of the ingest server until it is stored; more is asked to come again.
+INGEST_MAX_WAITING = env.int("INGEST_MAX_WAITING", default=4096)
+INGEST_MAX_WAITING_BYTES = 2 * EVENTS_MAX_BODY_BYTES
 DATA_UPLOAD_MAX_MEMORY_SIZE = EVENTS_MAX_BODY_BYTES
 
 # --- API -------------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from apps.access.selectors import LiveKey, live_key, remembered_key
-from apps.access.services import note_key_used, use_is_noted
+from apps.access.selectors import LiveKey, live_key
+from apps.access.services import note_key_used
 from apps.common.errors import BillingError
 
 CHALLENGE = 'Bearer realm="Countinghouse"'
@@ -48,14 +48,12 @@ def secret_in(authorization: str | None) -> str:
     return secret
 
 
-def recall_key(secret: str, now: dt.datetime) -> LiveKey | None:
-    """The key with this secret where nothing need be asked of the database or written to it, else None."""
-    key = remembered_key(secret)
-    return key if key is not None and use_is_noted(key_id=key.id, now=now) else None
-
-
 def find_key(secret: str, now: dt.datetime) -> LiveKey:
-    """The key with this secret, whose use is noted. Raises InvalidApiKey."""
+    """The key with this secret, whose use is noted. Raises InvalidApiKey.
+
+    While ``remembered_key`` gives the same key, its use need not be noted again: it is remembered for less long than
+    a noted use holds.
+    """
     key = live_key(secret)
     if key is None:
         raise InvalidApiKey("This API key is unknown or was revoked.")

@@ -6,14 +6,17 @@ each request of a key that has a limit; while Redis is away each process counts 
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
 import time
-from functools import lru_cache
+from dataclasses import dataclass
 
 import redis
 from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from apps.access.selectors import LiveKey
 from apps.common.errors import BillingError
@@ -49,26 +52,44 @@ class RateLimited(BillingError):
         self.headers = {"Retry-After": str(seconds)}
 
 
-def limit_of(key: LiveKey) -> int | None:
-    """How many requests a minute the key may send; None for as many as it likes."""
-    return key.requests_per_minute or settings.API_REQUESTS_PER_MINUTE or None
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The settings, of which reading each one costs more than taking a request."""
+
+    requests_per_minute: int | None
+    redis_url: str
 
 
-def is_shared() -> bool:
-    """Whether counting may wait for the network."""
-    return bool(settings.API_RATE_LIMIT_REDIS_URL)
+@functools.cache
+def defaults() -> Defaults:
+    return Defaults(settings.API_REQUESTS_PER_MINUTE or None, settings.API_RATE_LIMIT_REDIS_URL)
+
+
+@receiver(setting_changed)
+def _read_defaults_anew(**_: object) -> None:
+    defaults.cache_clear()  # Only tests change settings.
+
+
+def waits_for_network(key: LiveKey) -> bool:
+    """Whether ``take_request`` asks Redis."""
+    return bool(defaults().redis_url) and _limit_of(key) is not None
 
 
 def take_request(key: LiveKey) -> None:
     """Take one request out of the key's bucket. Raises RateLimited when there is none."""
-    limit = limit_of(key)
+    limit = _limit_of(key)
     if limit is None:
         return
-    wait = _shared.take(key.id, limit) if is_shared() else None
+    url = defaults().redis_url
+    wait = _shared.take(url, key.id, limit) if url else None
     if wait is None:
         wait = _take_here(key.id, limit, time.monotonic())
     if wait > 0:
         raise RateLimited(limit, wait)
+
+
+def _limit_of(key: LiveKey) -> int | None:
+    return key.requests_per_minute or defaults().requests_per_minute
 
 
 def forget_requests() -> None:
@@ -97,22 +118,22 @@ class _SharedBuckets:
     def __init__(self) -> None:
         self._rests_until = 0.0
 
-    def take(self, key_id: int, limit: int) -> float | None:
+    def take(self, url: str, key_id: int, limit: int) -> float | None:
         """Seconds to wait; 0 when a request was taken; None while Redis is away."""
         if time.monotonic() < self._rests_until:
             return None
         try:
-            wait = _redis(settings.API_RATE_LIMIT_REDIS_URL).eval(_TAKE, 1, f"countinghouse:rate:{key_id}", str(limit))
+            wait = _redis(url).eval(_TAKE, 1, f"countinghouse:rate:{key_id}", str(limit))
         except redis.RedisError:
             self._rests_until = time.monotonic() + REDIS_REST
             logger.warning("Redis is away; each process counts requests for itself", exc_info=True)
             return None
-        return int(wait) / 1_000_000  # type: ignore[arg-type]
+        return int(wait) / 1_000_000
 
 
 _shared = _SharedBuckets()
 
 
-@lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=4)
 def _redis(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT)

@@ -119,7 +119,8 @@ def note_key_used(*, key_id: int, now: dt.datetime) -> None:
 
     Another process that is writing the same is not waited for.
     """
-    if use_is_noted(key_id=key_id, now=now):
+    noted = _noted_use.get(key_id)
+    if noted is not None and noted <= now < noted + NOTE_USE_EVERY:
         return
     _noted_use[key_id] = now
     is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTE_USE_EVERY)
@@ -127,9 +128,3 @@ def note_key_used(*, key_id: int, now: dt.datetime) -> None:
         due = ApiKey.objects.select_for_update(skip_locked=True).filter(is_due, pk=key_id)
         if due.values_list("pk", flat=True):
             ApiKey.objects.filter(pk=key_id).update(last_used_at=now)
-
-
-def use_is_noted(*, key_id: int, now: dt.datetime) -> bool:
-    """Whether this process has noted the key's use within the last minute."""
-    noted = _noted_use.get(key_id)
-    return noted is not None and noted <= now < noted + NOTE_USE_EVERY

@@ -16,6 +16,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.utils import timezone
 
 from apps.billable_metrics.selectors import summed_properties_by_event_type
@@ -51,6 +53,32 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 Batches = list[Sequence[EventInput]]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings that each request is held against."""
+
+    body_bytes: int
+    batch: int
+    age: dt.timedelta
+    ahead: dt.timedelta
+
+
+@functools.cache
+def limits() -> Limits:
+    """Reading a setting costs more than comparing with it."""
+    return Limits(
+        body_bytes=settings.EVENTS_MAX_BODY_BYTES,
+        batch=settings.EVENTS_MAX_BATCH,
+        age=dt.timedelta(days=settings.EVENTS_MAX_AGE_DAYS),
+        ahead=dt.timedelta(hours=settings.EVENTS_MAX_AHEAD_HOURS),
+    )
+
+
+@receiver(setting_changed)
+def _read_limits_anew(**_: object) -> None:
+    limits.cache_clear()  # Only tests change settings.
+
+
 class UnsupportedContent(BillingError):
     code = "unsupported_media_type"
     status = 415
@@ -78,8 +106,8 @@ def rules_now() -> Rules:
     now = timezone.now()
     return Rules(
         now=now,
-        earliest=now - dt.timedelta(days=settings.EVENTS_MAX_AGE_DAYS),
-        latest=now + dt.timedelta(hours=settings.EVENTS_MAX_AHEAD_HOURS),
+        earliest=now - limits().age,
+        latest=now + limits().ahead,
         summed=summed_properties_by_event_type(),
     )
 
@@ -126,7 +154,7 @@ class Intake:
 
     def _unpacked(self, body: bytes) -> bytes:
         """The body as it was before it was packed. Never takes up more memory than the limit allows."""
-        limit: int = settings.EVENTS_MAX_BODY_BYTES
+        limit = limits().body_bytes
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
             raise UnsupportedContent("The body may be packed with gzip only.")
@@ -166,7 +194,7 @@ class CloudEvents(Intake):
         if body[:1] in _BEGINNINGS[content_type]:
             good = good_events(body, rules, requires_specversion=requires_specversion)
             if good is not None:
-                _require_size(good, settings.EVENTS_MAX_BATCH)
+                _require_size(good, limits().batch)
                 return [good]
         decoded = decode_json(body)
         if content_type == BATCHED and not isinstance(decoded, list):
@@ -185,7 +213,7 @@ class CloudEvents(Intake):
         return binary_event(self.headers, body)
 
     def _check(self, sent: list[Any], rules: Rules, requires_specversion: bool) -> Batches:
-        _require_size(sent, settings.EVENTS_MAX_BATCH)
+        _require_size(sent, limits().batch)
         self._checked = check_events(sent, rules, requires_specversion=requires_specversion)
         if not self._is_lenient:
             self._checked.require_all()
@@ -386,7 +414,7 @@ INTAKES: dict[str, type[Intake]] = {
 
 def _checked(sent: Sequence[Any], form: Form, rules: Rules, *, most: int | None = None) -> list[EventInput]:
     """All that was sent, or nothing. Raises InvalidBatch and BatchTooLarge."""
-    _require_size(sent, most or settings.EVENTS_MAX_BATCH)
+    _require_size(sent, most or limits().batch)
     checked = dropin.check_sent(sent, form, rules)
     checked.require_all()
     return checked.events
