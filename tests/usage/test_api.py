@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from apps.access.models import ApiKey, Scope
-from apps.access.services import create_api_key, revoke_api_key
+from apps.access.services import create_api_key, limit_api_key, revoke_api_key
 from apps.billable_metrics.models import BillableMetric
 from apps.usage.models import UsageConflict, UsageEvent
 from tests.usage.conftest import BATCHED, Post, Send, cloud_event, counts
@@ -413,6 +413,43 @@ def test_a_revoked_key_is_refused_at_once_in_this_process(
 
     assert send([cloud_event("two")]).status_code == 401
     assert UsageEvent.objects.count() == 1
+
+
+def test_a_key_that_another_process_revoked_is_refused_after_half_a_minute(
+    send: Send, ingest_key: tuple[ApiKey, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("apps.access.selectors.time.monotonic", lambda: clock[0])
+    assert send([cloud_event("one")]).status_code == 204
+
+    ApiKey.objects.filter(pk=ingest_key[0].pk).update(revoked_at=timezone.now())
+
+    clock[0] += 29
+    assert send([cloud_event("two")]).status_code == 204
+    clock[0] += 2
+    response = send([cloud_event("three")])
+    assert (response.status_code, problem(response)["code"]) == (401, "invalid_api_key")
+    assert UsageEvent.objects.count() == 2
+
+
+def test_a_request_notes_the_use_of_its_key(send: Send, ingest_key: tuple[ApiKey, str]) -> None:
+    send([])
+    ingest_key[0].refresh_from_db()
+    assert ingest_key[0].last_used_at is not None
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(
+    send: Send, ingest_key: tuple[ApiKey, str], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        limit_api_key(key=ingest_key[0], requests_per_minute=2)
+
+    assert [send([cloud_event(str(n))]).status_code for n in range(2)] == [204, 204]
+    refused = send([cloud_event("more")])
+
+    assert (refused.status_code, problem(refused)["code"]) == (429, "rate_limited")
+    assert 29 <= int(refused["Retry-After"]) <= 30
+    assert UsageEvent.objects.count() == 2
 
 
 def test_whatever_the_client_accepts_it_gets_json(send: Send) -> None:

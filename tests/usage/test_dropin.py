@@ -137,6 +137,24 @@ def test_a_key_with_the_scope_is_needed(post: Post, address: str, body: bytes, c
 
 
 @pytest.mark.parametrize(("address", "body", "content_type", "source"), SENT)
+def test_a_key_may_send_so_many_requests(
+    post: Post, settings: Settings, address: str, body: bytes, content_type: str, source: str
+) -> None:
+    settings.API_REQUESTS_PER_MINUTE = 1
+    assert post(address, body, content_type).status_code == 200
+
+    response = post(address, body, content_type)
+
+    assert (response.status_code, response["Retry-After"]) == (429, "60")
+    assert b"rate_limited" in response.content
+
+
+@pytest.mark.parametrize(("address", "body", "content_type", "source"), SENT)
+def test_an_unknown_packing_is_refused(post: Post, address: str, body: bytes, content_type: str, source: str) -> None:
+    assert post(address, body, content_type, **{"Content-Encoding": "br"}).status_code == 415
+
+
+@pytest.mark.parametrize(("address", "body", "content_type", "source"), SENT)
 def test_the_limits_of_events_hold(
     post: Post, settings: Settings, address: str, body: bytes, content_type: str, source: str
 ) -> None:
