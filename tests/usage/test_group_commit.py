@@ -17,6 +17,7 @@ from pytest_django import Settings
 from apps.access.models import ApiKey
 from apps.usage import group_commit, intake, services
 from apps.usage.events import EventInput
+from apps.usage.good_events import good_events
 from apps.usage.models import UsageEvent
 from apps.usage.services import EventBatch, RecordedBatch
 from tests.conftest import wait_until
@@ -146,7 +147,7 @@ def test_what_the_database_refuses_fails_alone(
     client: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Should anything hostile ever get past the check: here the check is made to let a NUL through."""
-    check = intake.good_events
+    check = good_events
 
     def let_through(*arguments: Any, **options: Any) -> list[EventInput] | None:
         events = check(*arguments, **options)
