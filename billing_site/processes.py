@@ -151,3 +151,8 @@ def listening_problem(host: str, port: int) -> str | None:
     except OSError as error:
         return f"Port {port} on {host} cannot be used: {error.strerror}. Choose another one with --port."
     return None
+
+
+def free_port_from(host: str, first: int, *, tries: int = 20) -> int | None:
+    """The first port from this one on at which a server can listen; None when there is none among the next few."""
+    return next((port for port in range(first, first + tries) if listening_problem(host, port) is None), None)
