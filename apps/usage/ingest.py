@@ -143,7 +143,7 @@ def _headers(scope: Scope_) -> Mapping[str, str]:
 async def _body(headers: Mapping[str, str], receive: Receive) -> bytes:
     limit = limits().body_bytes
     length = headers.get("content-length")
-    if length is not None and int(length) > limit:
+    if length is not None and length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise BodyTooLarge(limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):

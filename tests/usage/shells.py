@@ -94,7 +94,7 @@ class AsgiShell:
         path, _, query = address.partition("?")
         raw = [(name.lower().encode(), value.strip().encode("latin-1")) for name, value in headers.items()]
         parts = [body] if isinstance(body, bytes) else list(body)
-        if isinstance(body, bytes):
+        if isinstance(body, bytes) and "Content-Length" not in headers:
             raw.append((b"content-length", str(len(body)).encode()))
         scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
         sent: list[MutableMapping[str, Any]] = []
