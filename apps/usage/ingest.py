@@ -20,7 +20,8 @@ from apps.access.models import Scope
 from apps.access.selectors import LiveKey, remembered_key
 from apps.common.errors import BillingError
 from apps.usage.group_commit import GroupCommit
-from apps.usage.intake import INTAKES, Answer, BodyTooLarge, Intake, limits
+from apps.usage.intake import Answer, BodyTooLarge, Intake, limits
+from apps.usage.intakes import INTAKES
 
 logger = logging.getLogger(__name__)
 

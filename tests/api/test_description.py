@@ -17,7 +17,7 @@ from hypothesis import settings as examples
 from apps.access.models import Scope
 from apps.access.selectors import forget_keys
 from apps.access.services import create_api_key
-from apps.usage.intake import INTAKES
+from apps.usage.intakes import INTAKES
 from tests.factories import BillableMetricFactory, CustomerFactory
 from tests.usage.conftest import COMMITS
 from tests.usage.shells import AsgiShell
@@ -61,7 +61,7 @@ def require_no_stumble(response: HttpResponse) -> None:
 
 
 @SCHEMA.parametrize()
-@examples(max_examples=40)
+@examples(max_examples=20)
 def test_no_request_makes_us_stumble(case: Any, secret: str) -> None:
     request, body, headers = prepared(case, secret)
     response: HttpResponse = Client(raise_request_exception=False).generic(  # type: ignore[assignment]
@@ -75,7 +75,7 @@ def test_no_request_makes_us_stumble(case: Any, secret: str) -> None:
 
 
 @SCHEMA.include(path=list(INTAKES)).parametrize()
-@examples(max_examples=40)
+@examples(max_examples=20)
 @COMMITS
 def test_no_request_makes_the_ingest_server_stumble(case: Any, secret: str, asgi_shell: AsgiShell) -> None:
     request, body, headers = prepared(case, secret)

@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from pytest_django import Settings
 
 from apps.access.models import ApiKey
-from apps.usage import group_commit, intake, services
+from apps.usage import group_commit, intakes, services
 from apps.usage.events import EventInput
 from apps.usage.good_events import good_events
 from apps.usage.models import UsageEvent
@@ -155,7 +155,7 @@ def test_what_the_database_refuses_fails_alone(
             return [EventInput("gateway", "poison", "llm.completion", "acme", events[0].occurred_at, {"a": "\0"})]
         return events
 
-    monkeypatch.setattr(intake, "good_events", let_through)
+    monkeypatch.setattr(intakes, "good_events", let_through)
     client.send("first")
     wait_until(lambda: len(gate.groups) == 1)
     client.send("before", "poison", "after")

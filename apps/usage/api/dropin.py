@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework.request import Request
 
 from apps.common.api import problem
-from apps.usage import intake
+from apps.usage import intakes
 from apps.usage.api.views import EventsView
 from apps.usage.intake import FORM, PLAIN
 
@@ -33,7 +33,7 @@ _STRIPE_ERROR = OpenApiResponse(OpenApiTypes.OBJECT, description="What is wrong,
 
 
 class LagoBatch(EventsView):
-    intake_class = intake.LagoBatch
+    intake_class = intakes.LagoBatch
 
     @extend_schema(
         operation_id="record_lago_events",
@@ -74,7 +74,7 @@ class LagoBatch(EventsView):
 class Ingest(EventsView):
     """Orb sends an object and Metronome an array, both to this address."""
 
-    intake_class = intake.OrbOrMetronome
+    intake_class = intakes.OrbOrMetronome
 
     @extend_schema(
         operation_id="ingest",
@@ -147,7 +147,7 @@ _STRIPE_ANSWERS = {200: OpenApiTypes.OBJECT, **dict.fromkeys([400, 401, 403, 413
 
 
 class StripeMeterEvents(EventsView):
-    intake_class = intake.StripeMeterEvent
+    intake_class = intakes.StripeMeterEvent
 
     @extend_schema(
         operation_id="record_stripe_meter_event",
@@ -163,7 +163,7 @@ class StripeMeterEvents(EventsView):
 
 
 class StripeMeterEventsV2(EventsView):
-    intake_class = intake.StripeMeterEventV2
+    intake_class = intakes.StripeMeterEventV2
 
     @extend_schema(
         operation_id="record_stripe_meter_event_v2",

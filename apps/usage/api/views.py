@@ -18,7 +18,7 @@ from apps.access.models import Scope
 from apps.access.selectors import LiveKey
 from apps.common.api import JsonAlways, problem
 from apps.customers.models import Customer
-from apps.usage import intake, services
+from apps.usage import intakes, services
 from apps.usage.api.serializers import MeasuredUsageSerializer, RecordedSerializer, UsageQuerySerializer
 from apps.usage.intake import BATCHED, PLAIN, STRUCTURED, BodyTooLarge, Intake, rules_now
 from apps.usage.selectors import UsageWindow, measure_usage
@@ -83,7 +83,7 @@ class EventsView(APIView):
 class RecordEvents(EventsView):
     """Takes CloudEvents, one or many, and answers once they are committed."""
 
-    intake_class = intake.CloudEvents
+    intake_class = intakes.CloudEvents
 
     @extend_schema(
         operation_id="record_events",
