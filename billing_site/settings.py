@@ -181,12 +181,20 @@ EVENTS_MAX_AHEAD_HOURS = 24
 EVENTS_KEEP_MONTHS: int | None = env.int("EVENTS_KEEP_MONTHS", default=None)
 IMPORTS_MAX_UPLOAD_BYTES = env.int("IMPORTS_MAX_UPLOAD_MIB", default=2048) * 1024 * 1024
 IMPORTS_KEEP_DAYS = env.int("IMPORTS_KEEP_DAYS", default=30)
+# What may wait in one process of the ingest server until it is stored; more is asked to come again.
+INGEST_MAX_WAITING = env.int("INGEST_MAX_WAITING", default=4096)
+INGEST_MAX_WAITING_BYTES = 2 * EVENTS_MAX_BODY_BYTES
 DATA_UPLOAD_MAX_MEMORY_SIZE = EVENTS_MAX_BODY_BYTES
 
 # --- API -------------------------------------------------------------------------------------------------------------
+# How many requests a minute a key may send that names no limit of its own; 0 for as many as it likes.
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=0)
+# Where the processes count requests together; without it each counts those that it gets itself.
+API_RATE_LIMIT_REDIS_URL = env.str("API_RATE_LIMIT_REDIS_URL", default="")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apps.access.api.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["apps.access.api.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.access.api.throttling.KeyThrottle"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "apps.common.api.NewestFirstPagination",
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

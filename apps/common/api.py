@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -22,38 +19,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from apps.common.errors import BillingError
-
-logger = logging.getLogger(__name__)
-
-PROBLEM_TYPE = "application/problem+json"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a request.
-
-    ``index`` is the place in a list that was sent, None outside of lists; ``field`` is a path such as
-    ``data.input_tokens``.
-    """
-
-    field: str | None
-    code: str
-    detail: str
-    index: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class InvalidBatch(BillingError):
-    """A list that was refused whole, with every fault found in it."""
-
-    code = "invalid_batch"
-    status = 400
-
-    def __init__(self, detail: str, *, errors: Sequence[Fault]) -> None:
-        super().__init__(detail)
-        self.errors = tuple(errors)
+from apps.common.problems import (
+    PROBLEM_TYPE,
+    Fault,
+    Problem,
+    problem_of_failure,
+    problem_of_refusal,
+    problem_with,
+)
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
@@ -118,7 +91,7 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     """Answer any exception of a view as ``application/problem+json`` (RFC 9457)."""
     set_rollback()
     if isinstance(error, BillingError):
-        return _refusal(error)
+        return _response(problem_of_refusal(error))
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or "There is nothing at this address.")
     elif isinstance(error, PermissionDenied):
@@ -126,31 +99,21 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     elif isinstance(error, ModelValidationError):
         error = exceptions.ValidationError(serializers.as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
-        return _problem(413, "body_too_large", "The body is too large. Send it in smaller parts.")
+        return _response(problem_with(413, "body_too_large", "The body is too large. Send it in smaller parts."))
     if isinstance(error, exceptions.APIException):
         return _framework_error(error)
-    # What went wrong inside is for the log, not for the caller.
-    logger.error("unhandled error in %s", type(context.get("view")).__name__, exc_info=error)
-    return _problem(500, "internal_error", "Something went wrong on our side. It has been logged; try again.")
-
-
-def _refusal(error: BillingError) -> Response:
-    faults: Sequence[Fault] = ()
-    if isinstance(error, InvalidBatch):
-        faults = error.errors
-    elif error.field is not None:
-        faults = [Fault(field=error.field, code=error.code, detail=error.detail)]
-    return _problem(error.status, error.code, error.detail, faults)
+    return _response(problem_of_failure(error, where=type(context.get("view")).__name__))
 
 
 def _framework_error(error: exceptions.APIException) -> Response:
     if isinstance(error, exceptions.ValidationError):
         faults = list(_faults(error.get_full_details()))
         detail = faults[0].detail if len(faults) == 1 else f"{len(faults)} values cannot be taken as they are."
-        response = _problem(error.status_code, "invalid_input", detail, faults)
+        response = _response(problem_with(error.status_code, "invalid_input", detail, faults))
     else:
         code = error.get_codes()
-        response = _problem(error.status_code, code if isinstance(code, str) else error.default_code, str(error.detail))
+        named = code if isinstance(code, str) else error.default_code
+        response = _response(problem_with(error.status_code, named, str(error.detail)))
     if challenge := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
@@ -172,22 +135,8 @@ def _faults(details: Any, path: str = "", index: int | None = None) -> Iterator[
             yield from _faults(inner, path, index if is_fault else position)
 
 
-def _problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
-    body = problem_body(status, code, detail)
-    if faults:
-        body["errors"] = [fault.as_dict() for fault in faults]
-    return Response(body, status=status, content_type=PROBLEM_TYPE)
-
-
-def problem_body(status: int, code: str, detail: str) -> dict[str, Any]:
-    """The members that every problem has."""
-    return {
-        "type": f"urn:countinghouse:problem:{code}",
-        "title": http.HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
+def _response(problem: Problem) -> Response:
+    return Response(problem.body, status=problem.status, headers=dict(problem.headers), content_type=PROBLEM_TYPE)
 
 
 class NothingHere(APIView):

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from apps.billable_metrics.selectors import summed_properties_by_event_type
-from apps.common.api import Fault
+from apps.common.problems import Fault
 from apps.usage.cloudevents import Rules, check_events
 from apps.usage.events import EventInput
 from apps.usage_imports.mapper import MappedRow, Mapper, Record, Row, column_of
@@ -46,7 +46,6 @@ def import_rules(now: dt.datetime) -> Rules:
         earliest=now - dt.timedelta(days=settings.EVENTS_MAX_AGE_DAYS),
         latest=now + dt.timedelta(hours=settings.EVENTS_MAX_AHEAD_HOURS),
         summed=summed_properties_by_event_type(),
-        requires_specversion=False,
     )
 
 
@@ -59,7 +58,7 @@ def check_rows(read: Sequence[ReadRow], mapper: Mapper, rules: Rules) -> Checked
             checked.rejected += 1
     rows = [row for one in read for row in one.rows]
     mapped = [mapper.map(row) for row in rows]
-    judged = check_events([mapped_row.event for mapped_row in mapped], rules)
+    judged = check_events([mapped_row.event for mapped_row in mapped], rules, requires_specversion=False)
     faults: dict[int, list[Fault]] = {}
     for index, mapped_row in enumerate(mapped):
         if mapped_row.faults:
@@ -81,7 +80,7 @@ def check_rows(read: Sequence[ReadRow], mapper: Mapper, rules: Rules) -> Checked
 def map_row(row: Row, mapper: Mapper, rules: Rules) -> tuple[MappedRow, list[RowFault]]:
     """One row as the event it becomes, with its faults."""
     mapped = mapper.map(row)
-    judged = check_events([mapped.event], rules)
+    judged = check_events([mapped.event], rules, requires_specversion=False)
     faults = [*mapped.faults, *judged.faults]
     return mapped, [_row_fault(row.number, mapper.mapping, row.record, fault) for fault in faults]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from apps.common.api import Fault
+from apps.common.problems import Fault
 from apps.usage.exporting import cell_value, without_escape
 from apps.usage_imports.mapping import EventMapping, IdBy, Text
 from apps.usage_imports.times import instant_of, time_advice

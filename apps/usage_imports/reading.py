@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from apps.common.api import Fault
+from apps.common.problems import Fault
 from apps.common.errors import InvalidInput
 from apps.usage_imports.mapper import Row
 from apps.usage_imports.mapping import FileFormat

@@ -91,9 +91,7 @@ def read(size: int, rounds: int) -> None:
     seconds = time.perf_counter() - started
     report(f"backfill of a metric over {size * 1.01:,.0f} events: {size * 1.01 / seconds:,.0f} events/s")
     _vacuum()
-    windows = [
-        UsageWindow(customer.pk, metric.current_version, MONTH_START, MONTH_END) for customer in (large, small)
-    ]
+    windows = [UsageWindow(customer.pk, metric.current_version, MONTH_START, MONTH_END) for customer in (large, small)]
     _check_same(windows[0])
     against_raw = compare(
         ours=lambda _: _measure(windows[0], times=100), limit=lambda _: _raw_sum(windows[0], times=1), rounds=rounds

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from apps.access.admission import KeyRequired, require_scope
 from apps.access.selectors import LiveKey
 
 
@@ -17,7 +17,6 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         scope: str = view.required_scope
         if not isinstance(request.auth, LiveKey):
-            return False
-        if scope not in request.auth.scopes:
-            raise PermissionDenied(f"This API key has no “{scope}” scope. Use a key that has it.", code="missing_scope")
+            raise KeyRequired
+        require_scope(request.auth, scope)
         return True

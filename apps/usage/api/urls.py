@@ -7,7 +7,7 @@ from django.urls import path
 from apps.usage.api import dropin, exports, views
 
 urlpatterns = [
-    path("events", dropin.RecordEventsOrLago.as_view(), name="api-events"),
+    path("events", views.RecordEvents.as_view(), name="api-events"),
     path("events/batch", dropin.LagoBatch.as_view(), name="api-events-batch"),
     path("customers/<str:external_id>/usage", views.CustomerUsage.as_view(), name="api-customer-usage"),
     path("exports/events", exports.ExportEvents.as_view(), name="api-export-events"),
