@@ -133,6 +133,10 @@ def _database() -> dict[str, Any]:
         }
     database.setdefault("CONN_MAX_AGE", 60)
     database["CONN_HEALTH_CHECKS"] = True
+    # Statements that ask for it are planned once for each connection; no others, however often they are run. A pooler
+    # that hands out connections by transaction (PgBouncer before 1.21) knows nothing of them: turn them off there.
+    only_on_request = 1_000_000_000 if env.bool("PREPARED_STATEMENTS", default=True) else None
+    database.setdefault("OPTIONS", {})["prepare_threshold"] = only_on_request
     return database
 
 

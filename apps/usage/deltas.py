@@ -18,8 +18,8 @@ from apps.billable_metrics.catalogue import Measure
 from apps.billable_metrics.definitions import Aggregation
 from apps.billable_metrics.formulas import EXACT
 from apps.billable_metrics.measuring import Data, Dimensions
+from apps.common.database import raw_cursor
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 
 EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # PostgreSQL's own.
 HOUR = 3_600 * 10**6
@@ -145,11 +145,11 @@ class Deltas:
         if self._states:
             with raw_cursor() as cursor:
                 binary.register(cursor)
-                cursor.execute(_WRITE_STATES, [stamp, *_state_columns(self._states)])
+                cursor.execute(_WRITE_STATES, [stamp, *_state_columns(self._states)], prepare=True)
         if self._values:
             with raw_cursor() as cursor:
                 binary.register(cursor)
-                cursor.execute(_WRITE_VALUES, [stamp, *_value_columns(self._values)])
+                cursor.execute(_WRITE_VALUES, [stamp, *_value_columns(self._values)], prepare=True)
 
 
 _WRITE_STATES = """

@@ -20,8 +20,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection, transaction
 from psycopg import sql
 
+from apps.common.database import raw_cursor
 from apps.common.errors import BillingError
-from apps.usage.database import raw_cursor
 
 # Advisory locks of ours. Two processes never make the same partition at once, nor move one. They are two locks, since a
 # detach may wait long for those who read, and must not hold up an event that needs a new partition meanwhile.

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from apps.common.problems import Fault
 from apps.common.errors import InvalidInput
+from apps.common.problems import Fault
 from apps.usage_imports.mapper import Row
 from apps.usage_imports.mapping import FileFormat
 from apps.usage_imports.otlp import spans, with_attributes

@@ -12,20 +12,15 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import random
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.benchmarks.harness import Score, compare, own_database, report, set_up
+from tests.benchmarks.harness import Score, compare, own_database, report, serve, set_up
 
 set_up()
 
@@ -36,7 +31,7 @@ from apps.access.models import Scope  # noqa: E402
 from apps.access.services import create_api_key  # noqa: E402
 from apps.billable_metrics.models import Aggregation  # noqa: E402
 from apps.usage.models import UsageEvent  # noqa: E402
-from tests.conftest import ROOT, database_url  # noqa: E402
+from tests.conftest import database_url  # noqa: E402
 from tests.factories import BillableMetricFactory, BillingEntityFactory, CustomerFactory  # noqa: E402
 
 BATCH_SIZE = 1000
@@ -63,7 +58,7 @@ def main() -> None:
     with own_database("ingest"):
         secret, customer_ids = _set_up()
         rounds = [_round(options.batches, customer_ids, options.ordered) for _ in range(2 * options.rounds + 1)]
-        with _server() as port:
+        with serve(_gunicorn) as port:
             _send(port, secret, rounds[-1].bodies)  # warms up: connections, partitions, names
             same_table = compare(
                 ours=lambda number: _send(port, secret, rounds[number].bodies),
@@ -180,44 +175,11 @@ def _copy(table: str, rows: bytes) -> None:
         copy.write(rows)
 
 
-@contextmanager
-def _server() -> Iterator[int]:
-    """A gunicorn as the demo runs it, on the benchmark's database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def _gunicorn(port: int) -> list[str]:
+    """A gunicorn as the demo runs it."""
     command = [sys.executable, "-m", "gunicorn", "billing_site.wsgi", "--bind", f"127.0.0.1:{port}"]
     command += ["--worker-class", "gthread", "--workers", "2", "--threads", "4"]
-    with tempfile.TemporaryDirectory() as var_dir:
-        environment = {
-            **os.environ,
-            "DATABASE_URL": database_url(),
-            "COUNTINGHOUSE_VAR": var_dir,
-            "DJANGO_SETTINGS_MODULE": "billing_site.settings",
-            "LOG_LEVEL": "WARNING",
-        }
-        server = subprocess.Popen(
-            [*command, "--no-control-socket", "--log-level", "warning"], cwd=ROOT, env=environment
-        )
-        try:
-            _wait_for(port)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("the server did not come up")
+    return [*command, "--no-control-socket", "--log-level", "warning"]
 
 
 def _check(*, sent: int) -> None:

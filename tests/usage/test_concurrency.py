@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from django.db import DataError, connection, transaction
 
+from apps.common.database import raw_cursor
 from apps.usage import partitions
-from apps.usage.database import raw_cursor
 from apps.usage.models import UsageConflict, UsageEvent
 from apps.usage.selectors import UsageWindow, measure_usage
 from apps.usage.services import (

@@ -10,8 +10,8 @@ from decimal import Decimal
 from apps.billable_metrics.definitions import Aggregation, MetricDefinition, TimeUnit
 from apps.billable_metrics.formulas import EXACT
 from apps.billable_metrics.measuring import Dimensions
+from apps.common.database import raw_cursor
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 from apps.usage.deltas import DAY
 from apps.usage.selectors.states import (
     EVER,

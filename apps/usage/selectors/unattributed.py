@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Max, Min
 
 from apps.billable_metrics.models import MetricVersion
-from apps.usage.database import raw_cursor
+from apps.common.database import raw_cursor
 from apps.usage.models import EventType, UsageEvent
 
 _NEXT_SUBJECTS = """

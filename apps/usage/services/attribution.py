@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from apps.billable_metrics import catalogue
+from apps.common.database import raw_cursor
 from apps.customers.selectors import customers_by_subject
 from apps.usage.cloudevents import decode_json
-from apps.usage.database import raw_cursor
 from apps.usage.deltas import HOUR, CountedEvent, Deltas
 from apps.usage.selectors.unattributed import unattributed_subjects
 from apps.usage.selectors.windows import micros

@@ -17,7 +17,7 @@ from django.db.models import F, Q
 
 from apps.billable_metrics.definitions import Aggregation
 from apps.billable_metrics.models import MetricVersion
-from apps.usage.database import raw_cursor
+from apps.common.database import raw_cursor
 from apps.usage.metric_sql import metric_sql
 from apps.usage.models import CacheState, UsageCache
 from apps.usage.partitions import partition_bounds

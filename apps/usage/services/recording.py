@@ -6,16 +6,17 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import psycopg.errors
 from django.db import OperationalError, connection, transaction
 
 from apps.billable_metrics import catalogue
 from apps.billable_metrics.catalogue import Catalogue, Edition
+from apps.common.database import raw_cursor
 from apps.common.errors import BillingError
 from apps.customers.selectors import customers_by_subject
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 from apps.usage.deltas import EPOCH, HOUR, CountedEvent, Deltas
 from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
 from apps.usage.names import note_event_types, source_ids
@@ -162,11 +163,12 @@ def record_batches(batches: Sequence[EventBatch]) -> list[RecordedBatch]:
     Of events alike in source and ID the first counts, whichever batch it stands in.
     """
     columns = _columns(batches)
-    if not columns.events:
+    size = len(columns.events)
+    if not size:
         return [RecordedBatch() for _ in batches]
     with transaction.atomic():
-        stamp, edition, firsts = begin(len(columns.events))
-        ids = [first + offset for first in firsts for offset in range(IDS_AT_ONCE)][: len(columns.events)]
+        stamp, edition, firsts = begin(size)
+        ids = list(islice(chain.from_iterable(range(first, first + IDS_AT_ONCE) for first in firsts), size))
         known = catalogue.current(edition)
         fresh = _store(columns, ids, stamp)
         positions = range(len(ids)) if fresh is None else [at for at, pk in enumerate(ids) if pk in fresh]
@@ -232,7 +234,7 @@ def begin(size: int) -> tuple[dt.datetime, Edition, list[int]]:
     The lock is held until commit; so a metric version that is committed and settled is known to all that follow.
     """
     with raw_cursor() as cursor:
-        cursor.execute(_BEGIN, [-(-size // IDS_AT_ONCE)])
+        cursor.execute(_BEGIN, [-(-size // IDS_AT_ONCE)], prepare=True)
         found = cursor.fetchone()
     if found is None:
         raise RuntimeError("the database did not begin")
@@ -264,6 +266,7 @@ def _store(columns: _Columns, ids: Sequence[int], stamp: dt.datetime) -> set[int
                 stamp,
                 len(ids),
             ],
+            prepare=True,
         )
         found = cursor.fetchone()
     if found is None:
