@@ -80,8 +80,8 @@ def free_port() -> int:
         return port
 
 
-def start(processes: Processes, port: int) -> subprocess.Popen[str]:
-    server = processes.start(*ingest_command("127.0.0.1", port))
+def start(processes: Processes, port: int, **environment: str) -> subprocess.Popen[str]:
+    server = processes.start(*ingest_command("127.0.0.1", port), **environment)
 
     def listens() -> bool:
         assert server.poll() is None, processes.logs()
