@@ -6,7 +6,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, compress, islice
 
 import psycopg.errors
 from django.db import OperationalError, connection, transaction
@@ -277,13 +277,12 @@ def _store(columns: _Columns, ids: Sequence[int], stamp: dt.datetime) -> set[int
 def _add_to_cache(
     columns: _Columns, ids: Sequence[int], positions: Sequence[int], known: Catalogue, stamp: dt.datetime
 ) -> None:
-    events, customers, occurred = columns.events, columns.customers, columns.occurred
+    rows = zip(ids, columns.customers, columns.occurred, columns.events, strict=True)
+    fresh = rows if len(positions) == len(ids) else compress(rows, map(set(positions).__contains__, range(len(ids))))
     by_type: defaultdict[str, list[CountedEvent]] = defaultdict(list)
-    for at in positions:
-        customer, event = customers[at], events[at]
+    for pk, customer, instant, event in fresh:
         if customer is not None:
-            instant = occurred[at]
-            by_type[event.type].append(CountedEvent(ids[at], customer, instant, instant - instant % HOUR, event.data))
+            by_type[event.type].append(CountedEvent(pk, customer, instant, instant - instant % HOUR, event.data))
     deltas = Deltas()
     for event_type, counted in by_type.items():
         deltas.add(counted, known.by_type.get(event_type, ()))
@@ -333,24 +332,28 @@ def _outcomes(
     conflicts: dict[int, None],
     known: Catalogue,
 ) -> list[RecordedBatch]:
-    accepted = set(positions)
+    is_new = bytearray(len(columns.events))
+    for at in positions:
+        is_new[at] = True
+    # Whoever has no customer, or a type that nothing measures.
+    is_left = [
+        customer is None or event.type not in known.by_type
+        for customer, event in zip(columns.customers, columns.events, strict=True)
+    ]
     outcomes, start = [], 0
     for batch in batches:
         end = start + len(batch.events)
-        fresh = [at for at in range(start, end) if at in accepted]
+        accepted = sum(is_new[start:end])
         refused = tuple(
             EventConflict(index=at - start, source=columns.events[at].source, event_id=columns.events[at].event_id)
-            for at in range(start, end)
-            if at in conflicts
-        )
-        unattributed = sum(
-            columns.customers[at] is None or columns.events[at].type not in known.by_type for at in fresh
+            for at in conflicts
+            if start <= at < end
         )
         outcomes.append(
             RecordedBatch(
-                accepted=len(fresh),
-                duplicates=len(batch.events) - len(fresh) - len(refused),
-                unattributed=unattributed,
+                accepted=accepted,
+                duplicates=len(batch.events) - accepted - len(refused),
+                unattributed=sum(compress(is_left[start:end], is_new[start:end])),
                 conflicts=refused,
             )
         )
