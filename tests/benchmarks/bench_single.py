@@ -2,7 +2,7 @@
 
 Ours is the ingest server as it runs in production, with one event in each request over 64 connections: key check,
 validation, de-duplication for ever, attribution, three metrics, answered after the commit. The limit is pgbench with 64
-clients, each inserting one prepared row into a table with a unique key and nothing else. wrk makes the load (package
+clients, each inserting one row after the other into a table with a unique key and nothing else. wrk makes the load (package
 wrk); both sides run for some seconds in each round. What was acknowledged is compared with what is stored. It makes,
 and removes, a database of its own.
 """
@@ -77,26 +77,26 @@ def main() -> None:
     arguments.add_argument("--seconds", type=int, default=5, help="of each side in each round")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--connections", type=int, default=CONNECTIONS)
+    arguments.add_argument("--protocol", default="simple", help="of pgbench: simple, extended or prepared")
     options = arguments.parse_args()
     for program in ("wrk", "pgbench"):
         if shutil.which(program) is None:
             raise SystemExit(f"This benchmark needs {program}: install the package that has it.")
     with own_database("single"), tempfile.TemporaryDirectory() as folder:
         secret = _set_up()
-        timed, acknowledged = [], 0
+        timed: list[tuple[float, float]] = []
         with serve(lambda port: [sys.executable, "-m", *ingest_command("127.0.0.1", port)]) as port:
             _load(Path(folder), port, secret, options.connections, 1, seed=0)
-            acknowledged += _stored()
             for number in range(options.rounds):
                 before = _stored()
                 ours = _load(Path(folder), port, secret, options.connections, options.seconds, seed=number + 1)
-                timed.append((ours, _pgbench(Path(folder), options.connections, options.seconds)))
+                timed.append((ours, _pgbench(Path(folder), options.protocol, options.connections, options.seconds)))
                 acknowledged = _stored() - before
                 if abs(acknowledged - ours * options.seconds) > ours:
                     raise RuntimeError(f"{acknowledged:,} events are stored, about {ours * options.seconds:,.0f} sent")
     ratios = sorted(ours / limit for ours, limit in timed)
     report(
-        f"single events, {options.connections} connections, {options.rounds} rounds: ours over pgbench "
+        f"single events, {options.connections} connections, {options.rounds} rounds: ours over pgbench ({options.protocol}) "
         f"{statistics.median(ratios):.2f} (min {ratios[0]:.2f}, max {ratios[-1]:.2f}); "
         f"ours {statistics.median(ours for ours, _ in timed):,.0f}/s, "
         f"pgbench {statistics.median(limit for _, limit in timed):,.0f}/s"
@@ -129,14 +129,14 @@ def _load(folder: Path, port: int, secret: str, connections: int, seconds: int, 
     return float(found[1])
 
 
-def _pgbench(folder: Path, connections: int, seconds: int) -> float:
+def _pgbench(folder: Path, protocol: str, connections: int, seconds: int) -> float:
     script = folder / "insert.sql"
     script.write_text(" ".join(_BARE_INSERT.split()))
     address = urlsplit(database_url())
     query = parse_qs(address.query)
     host = query["host"][0] if "host" in query else address.hostname or "127.0.0.1"
     port = query["port"][0] if "port" in query else str(address.port or 5432)
-    command = ["pgbench", "-n", "-M", "prepared", "-f", str(script), "-c", str(connections), "-j", "1"]
+    command = ["pgbench", "-n", "-M", protocol, "-f", str(script), "-c", str(connections), "-j", "1"]
     command += ["-T", str(seconds), "-h", host, "-p", port, "-U", address.username or "postgres"]
     printed = subprocess.run([*command, address.path[1:]], capture_output=True, text=True, check=True).stdout
     found = re.search(r"tps = ([0-9.]+)", printed)
