@@ -2,9 +2,9 @@
 
 Ours is the ingest server as it runs in production, with one event in each request over 64 connections: key check,
 validation, de-duplication for ever, attribution, three metrics, answered after the commit. The limit is pgbench with 64
-clients, each inserting one row after the other into a table with a unique key and nothing else. wrk makes the load; both
-sides run for some seconds in each round. What was acknowledged is compared with what is stored. It makes, and removes,
-a database of its own.
+clients, each inserting one row after the other into a table with a unique key and nothing else. wrk makes the load;
+both sides run for some seconds in each round. What was acknowledged is compared with what is stored. It makes, and
+removes, a database of its own.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def main() -> None:
     ratios = sorted(ours / limit for ours, limit in timed)
     report(
         f"single events, {options.connections} connections, {options.rounds} rounds: "
-        f"ours over pgbench ({options.protocol} protocol) {statistics.median(ratios):.2f} (min {ratios[0]:.2f}, max {ratios[-1]:.2f}); "
+        f"ours over pgbench ({options.protocol} protocol) "
+        f"{statistics.median(ratios):.2f} (min {ratios[0]:.2f}, max {ratios[-1]:.2f}); "
         f"ours {statistics.median(ours for ours, _ in timed):,.0f}/s, "
         f"pgbench {statistics.median(limit for _, limit in timed):,.0f}/s"
     )
