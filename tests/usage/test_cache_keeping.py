@@ -127,12 +127,12 @@ def test_an_unbilled_metric_is_defined_anew_since_ever_and_what_was_cached_is_no
     version = redefine_metric(metric=metric, definition=fresh, effective_from=None, now=timezone.now())
 
     assert version.number == 2
-    metric = BillableMetric.objects.get()
-    assert total(acme, metric) == 30
+    again = BillableMetric.objects.get()
+    assert total(acme, again) == 30
     backfill_metrics()
     fold_usage()
-    assert total(acme, metric) == 30
-    assert redefine_metric(metric=metric, definition=fresh, effective_from=None, now=timezone.now()) == version
+    assert total(acme, again) == 30
+    assert redefine_metric(metric=again, definition=fresh, effective_from=None, now=timezone.now()) == version
 
 
 def test_what_is_left_of_a_deleted_metric_goes(acme: Customer) -> None:
