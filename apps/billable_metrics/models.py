@@ -160,8 +160,7 @@ def version_in_force(
 
     The first version measures what came before it as well.
     """
-    known = [version for version in versions if known_at is None or version.recorded_at <= known_at]
-    candidates = [
-        version for version in known or versions if version.effective_from is None or version.effective_from <= at
-    ]
-    return max(candidates or versions, key=_order)
+    recorded = sorted(versions, key=lambda version: version.number)
+    known = [version for version in recorded if known_at is None or version.recorded_at <= known_at] or recorded[:1]
+    in_force = [version for version in known if version.effective_from is None or version.effective_from <= at]
+    return max(in_force or known[:1], key=_order)
