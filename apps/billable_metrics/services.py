@@ -36,6 +36,17 @@ def create_metric(*, definition: MetricDefinition, now: dt.datetime, **identity:
     return metric
 
 
+def describe_metric(*, metric: BillableMetric, **identity: Any) -> BillableMetric:
+    """Give a metric other names; its code, by which programs know it, stands. Raises ValidationError."""
+    for name, value in identity.items():
+        if name == "code":
+            raise TypeError("the code of a metric stands")
+        setattr(metric, name, value)
+    metric.full_clean()
+    metric.save()
+    return metric
+
+
 @transaction.atomic
 def redefine_metric(
     *, metric: BillableMetric, definition: MetricDefinition, effective_from: dt.datetime | None, now: dt.datetime

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from apps.access.models import Scope
 from apps.access.selectors import LiveKey
 
 
@@ -21,3 +22,13 @@ class HasScope(BasePermission):
         if scope not in request.auth.scopes:
             raise PermissionDenied(f"This API key has no “{scope}” scope. Use a key that has it.", code="missing_scope")
         return True
+
+
+class ReadOrManage:
+    """A view that anyone with the read scope may look at, and that needs the manage scope to change anything."""
+
+    request: Request
+
+    @property
+    def required_scope(self) -> Scope:
+        return Scope.READ if self.request.method in SAFE_METHODS else Scope.MANAGE

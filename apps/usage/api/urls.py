@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.usage.api import dropin, views
+from apps.usage.api import dropin, usage
 
 urlpatterns = [
     path("events", dropin.RecordEventsOrLago.as_view(), name="api-events"),
     path("events/batch", dropin.LagoBatch.as_view(), name="api-events-batch"),
-    path("customers/<str:external_id>/usage", views.CustomerUsage.as_view(), name="api-customer-usage"),
+    path("customers/<str:external_id>/usage", usage.CustomerUsage.as_view(), name="api-customer-usage"),
 ]
 
 # Where the clients of other products look, below the root of the site.

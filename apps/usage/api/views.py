@@ -12,22 +12,18 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.models import Scope
 from apps.access.selectors import LiveKey
-from apps.billable_metrics.models import version_in_force
 from apps.billable_metrics.selectors import summed_properties_by_event_type
 from apps.common.api import JsonAlways, problem
 from apps.common.errors import BillingError
-from apps.customers.models import Customer
 from apps.usage import cloudevents, services
-from apps.usage.api.serializers import MeasuredUsageSerializer, RecordedSerializer, UsageQuerySerializer
+from apps.usage.api.serializers import RecordedSerializer
 from apps.usage.cloudevents import CheckedEvents, NotJson, Rules
-from apps.usage.selectors import UsageWindow, measure_usage
 from apps.usage.services import RecordedBatch
 
 STRUCTURED = "application/cloudevents+json"
@@ -138,39 +134,6 @@ class RecordEvents(APIView):
         if is_lenient or preferences.get("return") == "representation":
             return _counted(recorded, Response(_representation(checked, recorded)))
         return _counted(recorded, Response(status=status.HTTP_204_NO_CONTENT))
-
-
-class CustomerUsage(APIView):
-    """Measures what an invoice would charge for, at any moment."""
-
-    required_scope = Scope.READ
-    content_negotiation_class = JsonAlways
-
-    @extend_schema(
-        operation_id="get_customer_usage",
-        summary="Measure a customer's usage",
-        tags=["usage"],
-        description="The quantity of one metric over events in `[start, end)`. Needs the `read` scope.",
-        parameters=[UsageQuerySerializer],
-        responses={200: MeasuredUsageSerializer, 400: problem("A parameter is wrong."), 404: problem("No customer.")},
-    )
-    def get(self, request: Request, external_id: str) -> Response:
-        customer = get_object_or_404(Customer, external_id=external_id)
-        query = UsageQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        metric, start, end = (query.validated_data[name] for name in ("metric", "start", "end"))
-        version = version_in_force(metric.versions.all(), at=start)
-        [usage] = measure_usage([UsageWindow(customer.pk, version, start, end)], stored_before=None)
-        answer = {
-            "customer": customer.external_id,
-            "metric": metric.code,
-            "start": start,
-            "end": end,
-            "quantity": usage.quantity,
-            "unit": metric.unit_plural,
-            "event_count": usage.event_count,
-        }
-        return Response(MeasuredUsageSerializer(answer).data)
 
 
 def _rules(now: dt.datetime, requires_specversion: bool) -> Rules:
