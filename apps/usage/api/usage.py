@@ -49,6 +49,7 @@ class UsageQuerySerializer(StrictSerializer):
         "code",
         queryset=BillableMetric.objects.prefetch_related("versions"),
         help_text="Code of a billable metric.",
+        error_messages={"null": "Name the metric by its code."},
     )
     start = ZonedDateTimeField()
     end = ZonedDateTimeField(help_text="The first instant outside.")
