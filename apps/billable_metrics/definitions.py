@@ -81,8 +81,8 @@ class TimeUnit(models.TextChoices):
 
 
 NUMERIC_COMPARISONS = frozenset([FilterOperator.GT, FilterOperator.GTE, FilterOperator.LT, FilterOperator.LTE])
-_LISTS = frozenset([FilterOperator.IN, FilterOperator.NOT_IN])
-_PRESENCE = frozenset([FilterOperator.EXISTS, FilterOperator.NOT_EXISTS])
+SEVERAL_VALUES = frozenset([FilterOperator.IN, FilterOperator.NOT_IN])
+PRESENCE = frozenset([FilterOperator.EXISTS, FilterOperator.NOT_EXISTS])
 _OF_NUMBERS = frozenset(Aggregation) - {Aggregation.COUNT, Aggregation.UNIQUE_COUNT}
 CAN_CARRY_OVER = frozenset(
     [
@@ -133,11 +133,11 @@ class PropertyFilter:
         _check_name(self.name, field_name, "A filter names the property that it looks at.")
         count = len(self.values)
         label = self.operator.label
-        if self.operator in _PRESENCE and count:
+        if self.operator in PRESENCE and count:
             raise InvalidInput(f"“{label}” takes no value.", field=field_name)
-        if self.operator in _LISTS and not 1 <= count <= MOST_FILTER_VALUES:
+        if self.operator in SEVERAL_VALUES and not 1 <= count <= MOST_FILTER_VALUES:
             raise InvalidInput(f"“{label}” takes 1 to {MOST_FILTER_VALUES} values.", field=field_name)
-        if self.operator not in _PRESENCE | _LISTS and count != 1:
+        if self.operator not in PRESENCE | SEVERAL_VALUES and count != 1:
             raise InvalidInput(f"“{label}” takes one value.", field=field_name)
         for value in self.values:
             _check_text(value, LONGEST_FILTER_VALUE, field_name, "A value of a filter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
@@ -118,6 +119,15 @@ class MetricVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.metric.name} v{self.number}"
+
+    @classmethod
+    def of(cls, definition: MetricDefinition, **row: Any) -> MetricVersion:
+        """A version of this definition, not stored yet; ``row`` are its other fields."""
+        values = {name: getattr(definition, name) for name in cls.DEFINITION_FIELDS}
+        values["filters"] = [condition.as_json() for condition in definition.filters]
+        values["group_by"] = list(definition.group_by)
+        values["outcome_values"] = list(definition.outcome_values)
+        return cls(**values, **row)
 
     @property
     def definition(self) -> MetricDefinition:
