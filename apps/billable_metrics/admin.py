@@ -75,7 +75,7 @@ class BillableMetricAdmin(BillingAdmin[BillableMetric]):
             (
                 None,
                 {
-                    "fields": ["name", "code", ("unit_singular", "unit_plural"), "description"],
+                    "fields": ["name", "code", "unit_singular", "unit_plural", "description"],
                     "description": "A metric turns usage events into a quantity that a price can charge. It also "
                     "measures the events that came before it was made.",
                 },

@@ -34,12 +34,12 @@ class ApiCaller:
         )
         return response
 
-    def ok(self, method: str, address: str, body: Any = None, *, status: int = 200, **query: str) -> Any:
+    def ok(self, method: str, address: str, body: Any = None, *, status: Any = 200, **query: str) -> Any:
         response = self.call(method, address, body, **query)
         assert response.status_code == status, response.content
         return response.json() if response.content else None  # type: ignore[attr-defined]
 
-    def refused(self, method: str, address: str, body: Any = None, *, status: int = 400, **query: str) -> Any:
+    def refused(self, method: str, address: str, body: Any = None, *, status: Any = 400, **query: str) -> Any:
         """The faults of a problem by field; a problem without faults gives its sentence under ``""``."""
         response = self.call(method, address, body, **query)
         assert response["Content-Type"] == "application/problem+json", response.content

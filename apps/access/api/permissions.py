@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -27,8 +27,7 @@ class HasScope(BasePermission):
 class ReadOrManage:
     """A view that anyone with the read scope may look at, and that needs the manage scope to change anything."""
 
-    request: Request
-
     @property
     def required_scope(self) -> Scope:
-        return Scope.READ if self.request.method in SAFE_METHODS else Scope.MANAGE
+        request: Request = cast(Any, self).request
+        return Scope.READ if request.method in SAFE_METHODS else Scope.MANAGE
