@@ -27,6 +27,7 @@ from apps.billable_metrics.formulas import EXACT
 # Texts in the key of a bucket are bounded; a longer one is cut and told apart by its hash.
 LONGEST_DIMENSION = 200
 KEPT_OF_LONGER = 100
+MOST_SHOWN = 60
 
 Data = Mapping[str, Any]
 Dimensions = tuple[str | None, ...]
@@ -118,6 +119,40 @@ def _measurer_of_plain_number(name: str) -> Measurer:
         return (), value
 
     return measure
+
+
+def explain(definition: MetricDefinition, data: Data) -> tuple[str, ...]:
+    """Why the data of an event of the metric's type does not count, in sentences; empty when it does."""
+    reasons = [
+        f"Not met: {condition.describe()}. Here it is {_shown(property_of(data, condition.name))}."
+        for condition in definition.conditions
+        if not _condition(condition)(data)
+    ]
+    if definition.aggregation != Aggregation.COUNT and _value_reader(definition)(data) is None:
+        reasons.append(_why_no_value(definition, data))
+    return tuple(reasons)
+
+
+def _why_no_value(definition: MetricDefinition, data: Data) -> str:
+    if definition.aggregation == Aggregation.UNIQUE_COUNT:
+        name = definition.value_property
+        return f"No value in {name}, which is {_shown(property_of(data, name))}."
+    found = {name: property_of(data, name) for name in definition.numeric_properties}
+    if any(number_in(value) is not None for value in found.values()):
+        return f"{definition.value_expression} divides by zero here."
+    return "No number in " + ", or ".join(f"{name}, which is {_shown(value)}" for name, value in found.items()) + "."
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = text_in(value) or ""
+    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    return f"“{text}”" if isinstance(value, str) else text
 
 
 def _value_reader(definition: MetricDefinition) -> Callable[[Data], Value]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import datetime as dt
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import IO, Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.http import Http404
-from drf_spectacular.utils import OpenApiResponse, inline_serializer
+from drf_spectacular.utils import OpenApiResponse, extend_schema_field, inline_serializer
 from rest_framework import exceptions, serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import Cursor, CursorPagination
-from rest_framework.parsers import BaseParser
+from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,6 +31,7 @@ from apps.common.problems import (
     problem_of_refusal,
     problem_with,
 )
+from apps.pricing.formatting import plain_decimal
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
@@ -53,6 +58,60 @@ class ProblemSerializer(serializers.Serializer[Any]):
 def problem(description: str) -> OpenApiResponse:
     """An error answer in the API's description."""
     return OpenApiResponse(ProblemSerializer, description=description)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Input in which a name that we do not know is a mistake: a typing error would otherwise be taken for silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = [name for name, field in self.fields.items() if not field.read_only]
+            unknown = sorted(str(name) for name in data if name not in known)
+            if unknown:
+                sentence = f"There is no “{{}}” here. Known are {', '.join(known)}."
+                faults = {name: [serializers.ErrorDetail(sentence.format(name), "unknown")] for name in unknown}
+                raise serializers.ValidationError(faults)
+        return super().to_internal_value(data)
+
+
+class ZonedDateTimeField(serializers.DateTimeField):
+    """An instant that names its zone; without one nobody knows which hour is meant."""
+
+    default_error_messages = {
+        "naive": "Add the zone, such as Z or +01:00 (in a URL, write + as %2B).",
+        "far": "Give a year from 1970 to 2199.",
+    }
+
+    def enforce_timezone(self, value: dt.datetime) -> dt.datetime:
+        if value.tzinfo is None:
+            self.fail("naive")
+        if not 1970 <= value.year <= 2199:
+            self.fail("far")
+        return value.astimezone(dt.UTC)
+
+
+@extend_schema_field({"type": "string", "format": "decimal", "example": "1234567"})
+class PlainDecimalField(serializers.Field[Decimal, Any, str, Any]):
+    """A decimal as text without exponent and without trailing zeros, so that no client reads a float."""
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain_decimal(value)
+
+
+class ExactJSONParser(JSONParser):
+    """Reads numbers with every digit."""
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return json.load(codecs.getreader("utf-8")(stream), parse_float=Decimal, parse_constant=_no_number)
+        except ValueError as error:
+            raise exceptions.ParseError(f"JSON parse error - {error}") from error
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 class JsonAlways(BaseContentNegotiation):

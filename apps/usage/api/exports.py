@@ -13,8 +13,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from apps.access.models import Scope
-from apps.common.api import JsonAlways, problem
-from apps.usage.api.serializers import ZonedDateTimeField
+from apps.common.api import JsonAlways, ZonedDateTimeField, problem
 from apps.usage.export_filters import EventFilter, WindowSize, usage_windows
 from apps.usage.exporting import CONTENT_TYPES, ExportFormat, export_events, export_usage
 

@@ -1,4 +1,4 @@
-"""The endpoints that take usage events and measure them, as the API describes them."""
+"""The endpoint that takes usage events, as the API describes it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.models import Scope
 from apps.access.selectors import LiveKey
-from apps.billable_metrics.models import version_in_force
 from apps.common.api import JsonAlways, problem
-from apps.customers.models import Customer
 from apps.usage import intakes, services
-from apps.usage.api.serializers import MeasuredUsageSerializer, RecordedSerializer, UsageQuerySerializer
+from apps.usage.api.serializers import RecordedSerializer
 from apps.usage.intake import BATCHED, PLAIN, STRUCTURED, BodyTooLarge, Intake, rules_now
-from apps.usage.selectors import UsageWindow, measure_usage
 from apps.usage.services import EventBatch
 
 EXAMPLE_EVENT = {
@@ -135,39 +131,6 @@ class RecordEvents(EventsView):
     )
     def post(self, request: Request) -> HttpResponse:
         return self.record(request)
-
-
-class CustomerUsage(APIView):
-    """Measures what an invoice would charge for, at any moment."""
-
-    required_scope = Scope.READ
-    content_negotiation_class = JsonAlways
-
-    @extend_schema(
-        operation_id="get_customer_usage",
-        summary="Measure a customer's usage",
-        tags=["usage"],
-        description="The quantity of one metric over events in `[start, end)`. Needs the `read` scope.",
-        parameters=[UsageQuerySerializer],
-        responses={200: MeasuredUsageSerializer, 400: problem("A parameter is wrong."), 404: problem("No customer.")},
-    )
-    def get(self, request: Request, external_id: str) -> Response:
-        customer = get_object_or_404(Customer, external_id=external_id)
-        query = UsageQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        metric, start, end = (query.validated_data[name] for name in ("metric", "start", "end"))
-        version = version_in_force(metric.versions.all(), at=start)
-        [usage] = measure_usage([UsageWindow(customer.pk, version, start, end)], stored_before=None)
-        answer = {
-            "customer": customer.external_id,
-            "metric": metric.code,
-            "start": start,
-            "end": end,
-            "quantity": usage.quantity,
-            "unit": metric.unit_plural,
-            "event_count": usage.event_count,
-        }
-        return Response(MeasuredUsageSerializer(answer).data)
 
 
 def _raw_body(request: Request, limit: int) -> bytes:

@@ -1,0 +1,75 @@
+"""Making customers, and changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from apps.common.errors import InvalidInput
+from apps.common.jobs import enqueue_after_commit
+from apps.customers.models import BillingEntity, Customer, CustomerAlias
+
+
+@transaction.atomic
+def create_customer(
+    *, billing_entity: BillingEntity | None = None, aliases: Sequence[str] = (), **fields: Any
+) -> Customer:
+    """Make a customer. Where there is one billing entity only, it and its time zone need not be named.
+
+    Raises InvalidInput, and ValidationError for the fields of Customer.
+    """
+    entity = billing_entity or _only_billing_entity()
+    customer = Customer(billing_entity=entity, **{"timezone": entity.timezone, **fields})
+    customer.full_clean()
+    customer.save()
+    _set_aliases(customer, aliases)
+    _match_events()
+    return customer
+
+
+@transaction.atomic
+def update_customer(*, customer: Customer, aliases: Sequence[str] | None = None, **fields: Any) -> Customer:
+    """Change a customer; ``aliases`` replaces all that there are. Raises InvalidInput and ValidationError."""
+    for name, value in fields.items():
+        setattr(customer, name, value)
+    customer.full_clean()
+    customer.save()
+    if aliases is not None:
+        _set_aliases(customer, aliases)
+    _match_events()
+    return customer
+
+
+def _only_billing_entity() -> BillingEntity:
+    entities = list(BillingEntity.objects.order_by("invoice_prefix")[:20])
+    if len(entities) == 1:
+        return entities[0]
+    prefixes = ", ".join(entity.invoice_prefix for entity in entities)
+    raise InvalidInput(
+        f"Say which billing entity bills this customer, by its invoice prefix: {prefixes}."
+        if entities
+        else "There is no billing entity yet that could bill a customer. Make one in the admin.",
+        field="billing_entity",
+    )
+
+
+def _set_aliases(customer: Customer, aliases: Sequence[str]) -> None:
+    known = set(customer.aliases.values_list("alias", flat=True))
+    customer.aliases.exclude(alias__in=aliases).delete()
+    for name in dict.fromkeys(aliases):
+        if name in known:
+            continue
+        alias = CustomerAlias(customer=customer, alias=name)
+        try:
+            alias.full_clean()
+        except ValidationError as refused:
+            raise ValidationError({"aliases": [f"{name}: {sentence}" for sentence in refused.messages]}) from refused
+        alias.save()
+
+
+def _match_events() -> None:
+    # By name: what keeps events is above this app. A sweeper matches them in any case.
+    enqueue_after_commit("usage.attribute_events")
