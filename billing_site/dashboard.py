@@ -156,7 +156,7 @@ def events_of_the_last_day(now: dt.datetime) -> Figure:
 
 
 def unmatched_subjects() -> Figure:
-    number = len(unattributed_subjects(after="", limit=BADGE_LIMIT + 1))
+    number = len(unattributed_subjects(after="", limit=BADGE_LIMIT + 1, with_ignored=False))
     shown = f"{BADGE_LIMIT}+" if number > BADGE_LIMIT else str(number)
     return Figure(
         label="Unattributed subjects",

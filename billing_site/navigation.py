@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from apps.invoices.models import Invoice
+from apps.usage.models import QuarantinedEvent
 from apps.usage.selectors import unattributed_subjects
 
 # A badge says that there is work, not how much: it counts no further than this.
@@ -33,7 +34,11 @@ def drafts_to_review() -> int:
 
 def subjects_to_match() -> int:
     """How many subjects have sent events and are no customer's."""
-    return len(unattributed_subjects(after="", limit=BADGE_LIMIT + 1))
+    return len(unattributed_subjects(after="", limit=BADGE_LIMIT + 1, with_ignored=False))
+
+
+def events_in_quarantine() -> int:
+    return QuarantinedEvent.objects.waiting()[: BADGE_LIMIT + 1].count()
 
 
 GROUPS: list[tuple[str, list[Page]]] = [
@@ -49,6 +54,12 @@ GROUPS: list[tuple[str, list[Page]]] = [
                 drafts_to_review,
             ),
             Page("Close runs", "event_available", "admin:closing_closerun_changelist", "closing.view_closerun"),
+            Page(
+                "Usage after invoicing",
+                "difference",
+                "admin:invoices_usage_after_invoicing",
+                "invoices.view_invoice",
+            ),
         ],
     ),
     (
@@ -92,6 +103,14 @@ GROUPS: list[tuple[str, list[Page]]] = [
             ),
             Page("Export", "download", "usage-export", "usage.view_usageevent"),
             Page("Storage", "database", "usage-partitions", "usage.view_usageevent"),
+            Page("Corrections", "edit_note", "admin:usage_usagecorrection_changelist", "usage.view_usagecorrection"),
+            Page(
+                "Quarantine",
+                "hourglass_disabled",
+                "admin:usage_quarantinedevent_changelist",
+                "usage.view_quarantinedevent",
+                events_in_quarantine,
+            ),
         ],
     ),
     (

@@ -188,6 +188,10 @@ IMPORTS_KEEP_DAYS = env.int("IMPORTS_KEEP_DAYS", default=30)
 # What may wait in one process of the ingest server until it is stored; more is asked to come again.
 INGEST_MAX_WAITING = env.int("INGEST_MAX_WAITING", default=4096)
 INGEST_MAX_WAITING_BYTES = 2 * EVENTS_MAX_BODY_BYTES
+# What becomes of an event that is too old: "refuse", or "quarantine" for staff to decide.
+EVENTS_TOO_OLD = env.str("EVENTS_TOO_OLD", default="refuse")
+# How long after its period's end an issued line is watched for usage that changes.
+USAGE_WATCHED_MONTHS = env.int("USAGE_WATCHED_MONTHS", default=6)
 DATA_UPLOAD_MAX_MEMORY_SIZE = EVENTS_MAX_BODY_BYTES
 
 # --- API -------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,38 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
-from django.db import connection
+from django.db import OperationalError, connection, transaction
+
+from apps.common.errors import BillingError
+
+
+class TookTooLong(BillingError):
+    """A question to the log that would keep the database busy for too long."""
+
+    code = "took_too_long"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This search looks through too many events and was stopped. Choose a shorter time range, or add a "
+            "customer and a type."
+        )
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Stop a statement in the block that takes longer, and raise TookTooLong."""
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+            yield
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', '0', true)")
+    except OperationalError as error:
+        if isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+            raise TookTooLong from error
+        raise
 
 
 @contextmanager
@@ -23,3 +54,19 @@ def raw_cursor() -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
         psycopg.Cursor(cast("psycopg.Connection[tuple[Any, ...]]", connection.connection)) as cursor,
     ):
         yield cursor
+
+
+_SCANS = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
+
+
+@contextmanager
+def row_by_row(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Iterator[None]:
+    """Have the statements in the block look rows up one by one, in the transaction that is open.
+
+    The planner cannot know how few rows of a log of any size a list names, and would read all of the log to join it.
+    """
+    switch = ", ".join(f"set_config('{name}', %b, true)" for name in _SCANS)
+    cursor.execute(f"SELECT {switch}", ["off"] * len(_SCANS))
+    yield
+    # Not after an error: the transaction is over then, and with it the settings.
+    cursor.execute(f"SELECT {switch}", ["on"] * len(_SCANS))

@@ -37,6 +37,11 @@ def format_money(amount: Money | Decimal, currency: str | None = None) -> str:
     )
 
 
+def format_difference(amount: Decimal, currency: str) -> str:
+    """An amount with its sign, such as ``+$12.00``: more is owed."""
+    return f"+{format_money(amount, currency)}" if amount > 0 else format_money(amount, currency)
+
+
 def format_day(day: dt.date) -> str:
     return f"{day:%-d %b %Y}"
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -32,15 +36,23 @@ from apps.common.admin import (
     register_panel,
 )
 from apps.common.errors import BillingError
-from apps.common.formatting import format_day, format_days, format_money
+from apps.common.formatting import format_day, format_days, format_difference, format_money
 from apps.contracts.models import Contract
+from apps.customers.models import Customer
+from apps.invoices.after_invoicing import ChangedLine, changed_after_invoicing, watched_since
+from apps.invoices.billing_of_events import billing_of
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.invoices.pdf import pdf_support, render_pdf
-from apps.invoices.selectors import explain_line, tier_charges, usage_window_of
+from apps.invoices.selectors import average_rates, explain_line, issued_periods, tier_charges, usage_window_of
 from apps.invoices.services.documents import document_of, retry_document
 from apps.invoices.services.drafts import refresh_draft, write_drafts
 from apps.invoices.services.issuing import issue_invoice, issue_invoices
 from apps.rating.services import rate_period
+from apps.usage.admin.unattributed import estimate_with
+from apps.usage.models import UsageCorrection, UsageEvent
+from apps.usage.selectors.late import MOST_COUNTED as MOST_LATE_COUNTED
+from apps.usage.selectors.late import late_usage
+from apps.usage.selectors.way import measurements_of
 
 STATUS_COLOURS = {
     InvoiceStatus.DRAFT: "warning",
@@ -51,6 +63,10 @@ STATUS_COLOURS = {
 
 # Messages travel in a cookie or the session; a page with thousands of them helps nobody.
 MOST_REFUSALS_SHOWN = 20
+MOST_CHANGED_SHOWN = 200
+MOST_CUSTOMERS_LOOKED_AT = 100
+LATE_USAGE_SHOWN = dt.timedelta(days=90)
+RATES_FROM = dt.timedelta(days=90)
 
 
 @admin.register(Invoice)
@@ -116,6 +132,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
         return [
             path("<int:invoice_id>/pdf/", wrap(self.pdf_view), name="invoices_invoice_pdf"),
             path("line/<int:line_id>/explain/", wrap(self.explain_view), name="invoices_line_explain"),
+            path("usage-after-invoicing/", wrap(self.after_invoicing_view), name="invoices_usage_after_invoicing"),
             path("preview/<int:contract_id>/", wrap(self.preview_view), name="invoices_invoice_preview"),
             *super().get_urls(),
         ]
@@ -324,6 +341,25 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             },
         )
 
+    def after_invoicing_view(self, request: HttpRequest) -> HttpResponse:
+        """Lines whose usage changed after they were issued: what there is to adjust."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        now = timezone.now()
+        customer = Customer.objects.filter(pk=request.GET.get("customer") or None).first()
+        changed = changed_after_invoicing(now=now, customer_ids=[customer.pk] if customer else None)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Usage after invoicing",
+            "opts": Invoice._meta,
+            "customer": customer,
+            "changed": changed[:MOST_CHANGED_SHOWN],
+            "more": max(0, len(changed) - MOST_CHANGED_SHOWN),
+            "totals": totals_by_currency(changed),
+            "watched_since": watched_since(now),
+        }
+        return TemplateResponse(request, "admin/invoices/after_invoicing.html", context)
+
     def preview_view(self, request: HttpRequest, contract_id: int) -> HttpResponse:
         """The invoice of the running period as a PDF, made the very way a close makes it and then undone."""
         if not self.has_view_permission(request):
@@ -405,11 +441,68 @@ def render_invoices_of_contract(request: HttpRequest, contract: Contract) -> str
     )
 
 
+def totals_by_currency(changed: list[ChangedLine]) -> list[tuple[int, str]]:
+    """How many lines, and what they come to, in each currency."""
+    by_currency: defaultdict[str, list[Decimal]] = defaultdict(list)
+    for found in changed:
+        by_currency[found.currency].append(found.amount_difference)
+    return [(len(some), format_difference(sum(some), currency)) for currency, some in sorted(by_currency.items())]
+
+
+def render_billing_of_event(request: HttpRequest, event: UsageEvent) -> str:
+    if not request.user.has_perm("invoices.view_invoice"):
+        return ""
+    counted_by = {found.version.pk: found.version.metric_id for found in measurements_of(event) if found.is_counted}
+    context = {"billing": billing_of(event, counted_by=counted_by, now=timezone.now()), "event": event}
+    return render_to_string("admin/invoices/of_event.html", context, request=request)
+
+
+def render_changed_of_customer(request: HttpRequest, customer: Customer) -> str:
+    if not request.user.has_perm("invoices.view_invoice"):
+        return ""
+    changed = changed_after_invoicing(now=timezone.now(), customer_ids=[customer.pk])
+    if not changed:
+        return ""
+    context = {"changed": changed, "totals": totals_by_currency(changed), "customer": customer}
+    return render_to_string("admin/invoices/changed_of_customer.html", context, request=request)
+
+
+def render_late_usage(request: HttpRequest, customer: Customer) -> str:
+    """Events of the last 90 days that came late, by day and type."""
+    if not request.user.has_perm("usage.view_usageevent"):
+        return ""
+    since = timezone.now() - LATE_USAGE_SHOWN
+    late = late_usage(customer_id=customer.pk, since=since, invoiced=issued_periods(customer.pk, since=since))
+    if not late:
+        return ""
+    context = {"late": late, "customer": customer, "is_cut": sum(row.event_count for row in late) >= MOST_LATE_COUNTED}
+    return render_to_string("admin/usage/late.html", context, request=request)
+
+
+def rates_paid(metric_ids: Collection[int]) -> dict[int, dict[str, Decimal]]:
+    return average_rates(metric_ids, since=timezone.now() - RATES_FROM)
+
+
+def render_changed_by_correction(request: HttpRequest, correction: UsageCorrection) -> str:
+    if not request.user.has_perm("invoices.view_invoice"):
+        return ""
+    touched = UsageEvent.objects.filter(correction=correction, customer__isnull=False).order_by()
+    customers = touched.values_list("customer_id", flat=True).distinct()[:MOST_CUSTOMERS_LOOKED_AT]
+    changed = changed_after_invoicing(now=timezone.now(), customer_ids=list(customers))
+    context = {"changed": changed, "totals": totals_by_currency(changed)}
+    return render_to_string("admin/invoices/changed_by_correction.html", context, request=request)
+
+
 def _pdf_response(content: bytes, name: str) -> HttpResponse:
     response = HttpResponse(content, content_type="application/pdf")
     response["Content-Disposition"] = f'inline; filename="{name}"'
     return response
 
 
+register_panel("usage.UsageEvent", Panel(title="Priced and billed", render=render_billing_of_event, order=20))
+register_panel("usage.UsageCorrection", Panel(title="Invoiced already", render=render_changed_by_correction, order=20))
+estimate_with(rates_paid)
+register_panel("customers.Customer", Panel(title="Late usage", render=render_late_usage, order=50))
+register_panel("customers.Customer", Panel(title="Usage after invoicing", render=render_changed_of_customer, order=60))
 register_panel("invoices.Invoice", Panel(title="Lines", render=render_lines, order=10))
 register_panel("contracts.Contract", Panel(title="Invoices", render=render_invoices_of_contract, order=20))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
-from apps.invoices.models import InvoiceLine
+from django.db.models import Sum
+
+from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.pricing.charge_models.base import TierCharge
-from apps.pricing.charges import RatedCharge
+from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.explain import Explanation, explain_charge
 from apps.pricing.periods import ShareOfDays
 from apps.products.terms import charge_of
@@ -17,16 +22,20 @@ from apps.usage.selectors import UsageWindow
 def explain_line(line: InvoiceLine) -> Explanation:
     """The line's amount in words, from its stored figures and the price version it was rated with."""
     share = ShareOfDays(days=line.share_days, of=line.share_of_days)
-    charge = charge_of(line.price_version)
-    if not share.is_whole:
-        charge = charge.prorate(share)
     return explain_charge(
         _rated_charge(line),
-        charge,
+        charge_of_line(line),
         unit_singular=line.unit_singular,
         unit_plural=line.unit_plural,
         share=None if share.is_whole else share,
     )
+
+
+def charge_of_line(line: InvoiceLine) -> Charge:
+    """The charge that the line was rated with: its price version, by its share of days."""
+    share = ShareOfDays(days=line.share_days, of=line.share_of_days)
+    charge = charge_of(line.price_version)
+    return charge if share.is_whole else charge.prorate(share)
 
 
 def tier_charges(line: InvoiceLine) -> tuple[TierCharge, ...]:
@@ -68,3 +77,29 @@ def _tier_charge(stored: dict[str, Any]) -> TierCharge:
         flat_amount=Decimal(stored["flat_amount"]),
         amount=Decimal(stored["amount"]),
     )
+
+
+def average_rates(metric_ids: Collection[int], *, since: dt.datetime) -> dict[int, dict[str, Decimal]]:
+    """What customers paid for one unit of each metric on invoices issued since, by currency: an average, no price."""
+    lines = InvoiceLine.objects.filter(
+        invoice__status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID],
+        invoice__issued_at__gte=since,
+        metric_version__metric_id__in=metric_ids,
+        quantity__gt=0,
+    )
+    sums = (
+        lines.order_by().values_list("metric_version__metric_id", "currency").annotate(Sum("amount"), Sum("quantity"))
+    )
+    rates: defaultdict[int, dict[str, Decimal]] = defaultdict(dict)
+    for metric_id, currency, amount, quantity in sums:
+        rates[metric_id][currency] = amount / quantity
+    return dict(rates)
+
+
+def issued_periods(customer_id: int, *, since: dt.datetime) -> list[tuple[dt.datetime, dt.datetime, dt.datetime]]:
+    """Start and end of each period of a customer that was invoiced, and when its invoice was issued."""
+    invoices = Invoice.objects.filter(
+        customer_id=customer_id, status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID], period_end_at__gte=since
+    )
+    periods = invoices.order_by("period_start_at").values_list("period_start_at", "period_end_at", "issued_at")
+    return [(start_at, end_at, issued_at) for start_at, end_at, issued_at in periods if issued_at is not None]

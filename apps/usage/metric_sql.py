@@ -92,6 +92,11 @@ def property_sql(name: str, data: str) -> str:
     return f"coalesce(nullif({whole}, 'null'), {data} -> {steps})"
 
 
+def condition_sql(condition: PropertyFilter, data: str) -> str:
+    """A condition by itself, as staff ask it of any events."""
+    return _condition(condition, data)
+
+
 def _value(definition: MetricDefinition, data: str) -> str:
     if definition.aggregation == Aggregation.COUNT:
         return "1::numeric"

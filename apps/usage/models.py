@@ -145,6 +145,9 @@ class UsageEvent(models.Model):
                 fields=["subject", "type", "occurred_at"],
                 condition=Q(customer__isnull=True),
             ),
+            # Of the few that were corrected; every other event costs them nothing.
+            models.Index(name="usage_event_voided", fields=["correction"], condition=Q(correction__isnull=False)),
+            models.Index(name="usage_event_replacing", fields=["replaces_id"], condition=Q(replaces_id__isnull=False)),
             BrinIndex(name="usage_event_by_id", fields=["id"], autosummarize=True),
             BrinIndex(name="usage_event_by_time", fields=["occurred_at"], autosummarize=True),
         ]
@@ -239,6 +242,92 @@ class UsageCorrection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.event_count:,} events"
+
+
+class QuarantineState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    RELEASED = "released", "Released"
+    DISCARDED = "discarded", "Discarded"
+
+
+class QuarantinedEventQuerySet(models.QuerySet["QuarantinedEvent"]):
+    def waiting(self) -> QuarantinedEventQuerySet:
+        return self.filter(state=QuarantineState.WAITING)
+
+
+class QuarantinedEvent(models.Model):
+    """An event that was not refused and not stored either: staff release it or discard it.
+
+    ``reason`` says why it was held; ``decision_reason`` why it was let in, or not. Once for each source and ID: what
+    comes again is counted in ``times_received``, also after the decision.
+    """
+
+    source = models.ForeignKey(UsageSource, on_delete=models.PROTECT, related_name="quarantined")
+    event_id = models.TextField("event ID")
+    type = models.TextField()
+    subject = models.TextField()
+    occurred_at = models.DateTimeField()
+    data = models.JSONField(default=dict, decoder=ExactDecoder)
+    reason = models.TextField()
+    received_at = models.DateTimeField("first received at")
+    last_received_at = models.DateTimeField()
+    times_received = models.PositiveIntegerField(default=1)
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, related_name="+", verbose_name="API key")
+    state = models.CharField(max_length=10, choices=QuarantineState.choices, default=QuarantineState.WAITING)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    decision_reason = models.TextField(blank=True)
+
+    objects = QuarantinedEventQuerySet.as_manager()
+
+    class Meta:
+        db_table = "usage_quarantined_event"
+        verbose_name = "quarantined event"
+        ordering = ["-id"]
+        indexes = [models.Index(name="usage_quarantine_waiting", fields=["-id"], condition=Q(state="waiting"))]
+        constraints = [
+            models.UniqueConstraint(name="usage_quarantined_once", fields=["source", "event_id"]),
+            models.CheckConstraint(
+                name="usage_quarantine_decision_is_whole",
+                condition=Q(state="waiting", decided_at=None) | (~Q(state="waiting") & Q(decided_at__isnull=False)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class IgnoredKind(models.TextChoices):
+    SUBJECT = "subject", "Subject"
+    TYPE = "type", "Type"
+
+
+@tracked()
+class IgnoredUsage(models.Model):
+    """A subject or a type that is not billable, so that the list of what is unattributed can be emptied.
+
+    Its events are stored as ever, and are attributed should the subject become a customer.
+    """
+
+    kind = models.CharField(max_length=10, choices=IgnoredKind.choices)
+    name = models.TextField()
+    reason = models.TextField()
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "ignored usage"
+        verbose_name_plural = "ignored usage"
+        ordering = ["kind", "name"]
+        constraints = [
+            models.UniqueConstraint(name="usage_ignored_once", fields=["kind", "name"]),
+            models.CheckConstraint(name="usage_ignored_has_a_reason", condition=~Q(reason="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.name}"
 
 
 class CacheState(models.TextChoices):

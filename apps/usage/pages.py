@@ -10,7 +10,6 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.template.response import TemplateResponse
@@ -21,7 +20,7 @@ from django.utils.http import content_disposition_header
 from apps.billable_metrics.models import BillableMetric
 from apps.common.admin import add_refusal
 from apps.common.errors import BillingError
-from apps.usage.admin import WindowFilter, asked_window
+from apps.usage.admin.searching import NoWindow, asked_window
 from apps.usage.export_filters import EventFilter, WindowSize, usage_windows
 from apps.usage.exporting import BOM, CONTENT_TYPES, ExportFormat, export_events, export_usage
 from apps.usage.partitions import partitions, retention_problem
@@ -126,9 +125,11 @@ def window_export(request: HttpRequest) -> HttpResponseBase:
     """Exactly the events behind a figure, such as an invoice line, as the list of events shows them."""
     _require(request, "usage.view_usageevent")
     try:
-        asked = asked_window({name: request.GET[name] for name in WindowFilter.PARAMETERS if name in request.GET})
-    except IncorrectLookupParameters as error:
+        asked = asked_window(request.GET)
+    except NoWindow as error:
         raise Http404("This link names no whole window of usage.") from error
+    if asked is None:
+        raise Http404("This link names no window of usage.")
     first = asked.window.start_at.astimezone(dt.UTC)
     name = f"events-{asked.customer.external_id}-{asked.window.version.metric.code}-{first:%Y-%m-%d}"
     return _download(export_events(asked.events(), ExportFormat.CSV), ExportFormat.CSV, name=name)

@@ -40,7 +40,7 @@ def acme(db: None) -> Customer:
 def shown(page: Client, **query: str) -> list[str]:
     response = page.get(reverse(EVENTS), query)
     assert response.status_code == 200
-    return sorted(found.event_id for found in response.context["cl"].result_list)
+    return sorted(found.event_id for found in response.context["events"])
 
 
 def test_the_list_is_found_by_whole_id_and_by_subject(page: Client, acme: Customer) -> None:
@@ -59,7 +59,7 @@ def test_the_list_is_filtered(page: Client, acme: Customer) -> None:
     assert shown(page, type="image") == ["b"]
     assert shown(page, attributed="no") == ["c"]
     assert shown(page, attributed="yes") == ["a", "b"]
-    assert shown(page, customer__id__exact=str(acme.pk)) == ["a", "b"]
+    assert shown(page, customer="acme") == shown(page, customer=acme.name.lower()) == ["a", "b"]
 
 
 def test_a_link_from_an_invoice_line_shows_exactly_its_events_and_says_so(page: Client, acme: Customer) -> None:
@@ -84,7 +84,7 @@ def test_a_link_from_an_invoice_line_shows_exactly_its_events_and_says_so(page: 
 
     response = page.get(f"{reverse(EVENTS)}?{urlencode(query)}")
 
-    assert sorted(found.event_id for found in response.context["cl"].result_list) == ["in", "last"]
+    assert sorted(found.event_id for found in response.context["events"]) == ["in", "last"]
     text = " ".join(response.content.decode().split())
     assert "2 events" in text
     assert "200 tokens" in text
@@ -122,7 +122,7 @@ def test_the_list_takes_the_same_queries_for_many_events(
     record_events(events=[event(str(n)) for n in range(60)], api_key_id=None)
     with django_assert_max_num_queries(20):
         response = page.get(reverse(EVENTS))
-    assert len(response.context["cl"].result_list) == 50
+    assert len(response.context["events"]) == 50
 
 
 def test_the_event_page_tells_what_it_counts_for(page: Client, acme: Customer) -> None:
@@ -143,7 +143,7 @@ def test_the_event_page_tells_what_it_counts_for(page: Client, acme: Customer) -
 def test_the_page_of_an_unmatched_event_says_why_it_is_not_billed(page: Client) -> None:
     record_events(events=[event(subject="nobody", type="strange")], api_key_id=None)
     text = page.get(reverse("admin:usage_usageevent_change", args=[UsageEvent.objects.get().pk])).content.decode()
-    assert "Not billed yet" in text
+    assert "It counts as soon as it is" in text
     assert "No metric measures the type" in text
 
 

@@ -21,8 +21,23 @@ def money(amount: Money | Decimal, currency: str | None = None) -> str:
 
 
 @register.filter
+def difference(amount: Decimal, currency: str | None = None) -> str:
+    """A change with its sign: an amount where a currency is given, else a quantity."""
+    if currency is not None:
+        return formatting.format_difference(amount, currency)
+    return f"+{format_quantity(amount)}" if amount > 0 else format_quantity(amount)
+
+
+@register.filter
 def quantity(number: Decimal | int) -> str:
     return format_quantity(Decimal(number))
+
+
+@register.filter
+def about(number: Decimal) -> str:
+    """An estimated quantity: whole where it is large, else to three digits that count."""
+    rounded = number.quantize(Decimal(1)) if abs(number) >= 100 else Decimal(f"{number:.3g}")
+    return f"≈ {format_quantity(rounded)}"
 
 
 @register.filter

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from apps.usage.selectors.events import Measurement, events_of, events_with_id, matching, measurements_of
+from apps.usage.selectors.changes import changed_since
+from apps.usage.selectors.events import (
+    EventPlace,
+    EventQuery,
+    chain_of,
+    events_of,
+    live_places,
+    matching,
+    place_of,
+    places_of,
+)
+from apps.usage.selectors.late import LateUsage, late_usage
 from apps.usage.selectors.quantities import measure_usage
 from apps.usage.selectors.unattributed import (
     UnattributedGroup,
+    UnmeasuredType,
+    groups_of,
+    looked_into,
     unattributed_groups,
     unattributed_subjects,
     unmeasured_types,
@@ -14,16 +28,25 @@ from apps.usage.selectors.windows import QUANTITY_DECIMALS, GroupUsage, Measured
 
 __all__ = [
     "QUANTITY_DECIMALS",
+    "EventPlace",
+    "EventQuery",
     "GroupUsage",
+    "LateUsage",
     "MeasuredUsage",
-    "Measurement",
     "UnattributedGroup",
+    "UnmeasuredType",
     "UsageWindow",
+    "chain_of",
+    "changed_since",
     "events_of",
-    "events_with_id",
+    "groups_of",
+    "late_usage",
+    "live_places",
+    "looked_into",
     "matching",
     "measure_usage",
-    "measurements_of",
+    "place_of",
+    "places_of",
     "unattributed_groups",
     "unattributed_subjects",
     "unmeasured_types",

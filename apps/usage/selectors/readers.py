@@ -144,6 +144,7 @@ def _divisor(window: UsageWindow) -> Decimal:
 
 # Of each value a day's bucket keeps when it was first and last seen, which settles the days at both ends of a window
 # as well: the first counts if the value was last seen after the start, the last if it was first seen before the end.
+# A value that changed after the cutoff may have been seen at times that were voided since; so it is always young.
 _READ_DISTINCT = """
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(%b, %b, %b, %b, %b, %b) AS asked(
@@ -153,10 +154,10 @@ _READ_DISTINCT = """
         SELECT coalesce(%b::timestamptz, 'infinity') AS stored_before
     ), seen AS (
         SELECT asked.position, found.dims, found.value, found.stamp FROM asked CROSS JOIN LATERAL (
-            SELECT dims, value, last_stamp AS stamp FROM usage_value
+            SELECT dims, value, last_stamp AS stamp FROM cutoff, usage_value
             WHERE customer_id = asked.customer_id AND metric_version_id = asked.version_id
               AND day >= asked.first_day AND day < asked.end_at
-              AND last_at >= asked.start_at AND first_at < asked.end_at
+              AND (last_at >= asked.start_at AND first_at < asked.end_at OR last_stamp >= stored_before)
             UNION ALL
             SELECT dims, value, NULL FROM cutoff, usage_value_delta
             WHERE customer_id = asked.customer_id AND metric_version_id = asked.version_id
