@@ -19,6 +19,7 @@ from apps.billable_metrics.models import BillableMetric, MetricVersion, version_
 from apps.billable_metrics.selectors import was_billed
 from apps.billable_metrics.services import create_metric, describe_metric, redefine_metric
 from apps.common.admin import BillingAdmin, Panel, register_panel
+from apps.common.formatting import format_instant
 from apps.common.history import HistoryScope
 from apps.common.references import count_uses
 from apps.pricing.formatting import plain_decimal
@@ -80,7 +81,7 @@ class BillableMetricAdmin(BillingAdmin[BillableMetric]):
                     "measures the events that came before it was made.",
                 },
             ),
-            ("What is measured", {"fields": measured}),
+            ("What is measured", {"fields": measured, "description": _which_version(obj) if obj else ""}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -133,6 +134,18 @@ class _Nothing(BillableMetricForm):
 
     def clean(self) -> dict[str, Any]:
         return {}
+
+
+def _which_version(metric: BillableMetric) -> str:
+    """Which version the form shows, where that is not the one which measures today."""
+    shown, now = metric.current_version, timezone.now()
+    if shown.effective_from is None or shown.effective_from <= now:
+        return ""
+    in_force = version_in_force(metric.versions.all(), at=now)
+    return (
+        f"This is version {shown.number}, which measures from {format_instant(shown.effective_from)} on. "
+        f"Until then version {in_force.number} does."
+    )
 
 
 # --- Versions --------------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ class PropertyFilter:
         if self.operator in PRESENCE and count:
             raise InvalidInput(f"“{label}” takes no value.", field=field_name)
         if self.operator in SEVERAL_VALUES and not 1 <= count <= MOST_FILTER_VALUES:
-            raise InvalidInput(f"“{label}” takes 1 to {MOST_FILTER_VALUES} values.", field=field_name)
+            raise InvalidInput(f"“{label}” needs a value, and takes {MOST_FILTER_VALUES} at most.", field=field_name)
         if self.operator not in PRESENCE | SEVERAL_VALUES and count != 1:
             raise InvalidInput(f"“{label}” takes one value.", field=field_name)
         for value in self.values:

@@ -19,11 +19,11 @@ from apps.customers.models import BillingEntity, Customer, CustomerAlias
 def create_customer(
     *, billing_entity: BillingEntity | None = None, aliases: Sequence[str] = (), **fields: Any
 ) -> Customer:
-    """Make a customer. Where there is one billing entity only, it and its time zone need not be named.
+    """Make a customer. Where no billing entity or time zone is named, the first entity bills it, by its own zone.
 
     Raises InvalidInput, and ValidationError for the fields of Customer.
     """
-    entity = billing_entity or _only_billing_entity()
+    entity = billing_entity or _first_billing_entity()
     customer = Customer(billing_entity=entity, **{"timezone": entity.timezone, **fields})
     customer.full_clean()
     customer.save()
@@ -60,17 +60,14 @@ def add_alias(*, customer: Customer, alias: str, actor: User | None, reason: str
     return row
 
 
-def _only_billing_entity() -> BillingEntity:
-    entities = list(BillingEntity.objects.order_by("invoice_prefix")[:20])
-    if len(entities) == 1:
-        return entities[0]
-    prefixes = ", ".join(entity.invoice_prefix for entity in entities)
-    raise InvalidInput(
-        f"Say which billing entity bills this customer, by its invoice prefix: {prefixes}."
-        if entities
-        else "There is no billing entity yet that could bill a customer. Make one in the admin.",
-        field="billing_entity",
-    )
+def _first_billing_entity() -> BillingEntity:
+    """The company that was there first, which bills whom no other is named for."""
+    entity = BillingEntity.objects.order_by("pk").first()
+    if entity is None:
+        raise InvalidInput(
+            "There is no billing entity yet that could bill a customer. Make one in the admin.", field="billing_entity"
+        )
+    return entity
 
 
 def _set_aliases(customer: Customer, aliases: Sequence[str]) -> None:

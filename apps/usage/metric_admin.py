@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -17,7 +18,7 @@ from apps.common.admin import Panel, acting_user, register_panel
 from apps.customers.models import Customer
 from apps.customers.selectors import customers_by_subject
 from apps.usage.metric_preview import MOST_EVENTS, Preview, TooSlow, preview_metric
-from apps.usage.models import CacheState, EventType, UsageCache
+from apps.usage.models import CacheState, EventType, UsageCache, UsageEvent
 
 MOST_SHOWN = 20
 MOST_SUGGESTED = 200
@@ -69,7 +70,8 @@ def _try(request: HttpRequest) -> dict[str, Any]:
 def _faults(form: DefinitionForm) -> list[tuple[str, str]]:
     """What is still missing or wrong, by the label of its field."""
     return [
-        (str(form[name].label) if name in form.fields else "", str(fault))
+        # A filter that is at fault names itself.
+        (str(form[name].label) if name in form.fields and name != "filters" else "", str(fault))
         for name, faults in form.errors.items()
         for fault in faults
     ]
@@ -95,11 +97,20 @@ def _shown(preview: Preview) -> dict[str, Any]:
     return {
         "preview": preview,
         "counted": preview.counted[:MOST_SHOWN],
-        "left_out": preview.left_out[:MOST_SHOWN],
+        "left_out": _by_reason(preview)[:MOST_SHOWN],
         "total": total if preview.adds_up and len(preview.measured) == preview.customer_count else None,
         "most_events": MOST_EVENTS,
         "most_shown": MOST_SHOWN,
     }
+
+
+def _by_reason(preview: Preview) -> list[tuple[tuple[str, ...], int, UsageEvent]]:
+    """Why events do not count, the most frequent reason first: how many there are, and the newest of them."""
+    newest: dict[tuple[str, ...], UsageEvent] = {}
+    for found in preview.left_out:
+        newest.setdefault(found.reasons, found.event)
+    counts = Counter(found.reasons for found in preview.left_out)
+    return [(reasons, count, newest[reasons]) for reasons, count in counts.most_common()]
 
 
 # --- The cache -------------------------------------------------------------------------------------------------------

@@ -222,6 +222,7 @@ def test_a_billed_metric_is_defined_anew_from_an_instant_on(page: Client) -> Non
     shown = page_text(page, url_of(METRIC, "change", metric.pk))
     assert "Scheduled" in shown
     assert "<del>Sum</del> <ins>Largest value</ins>" in shown
+    assert "Until then version 1 does." in shown
 
 
 def test_nothing_begins_without_another_definition(page: Client) -> None:

@@ -21,6 +21,7 @@ from apps.customers.models import Customer
 from apps.usage import metric_preview
 from apps.usage.metric_preview import TooSlow, preview_metric
 from apps.usage.models import UsageCache
+from apps.usage.selectors import UsageWindow, measure_usage
 from apps.usage.services import backfill_metrics, record_events
 from tests.factories import BillableMetricFactory, CustomerFactory
 from tests.pages import page_text, url_of
@@ -67,8 +68,11 @@ def test_one_customer_is_measured_and_every_event_sorted(acme: Customer, now: dt
     preview = preview_metric(TOKENS, customer=acme, since=WEEK, now=now)
 
     [measured] = preview.measured
-    assert (measured.usage.quantity, measured.usage.event_count) == (3, 2)
-    assert [(group.dimensions, group.quantity) for group in measured.usage.groups] == [(("eu",), 1), ((None,), 2)]
+    assert (int(measured.usage.quantity), measured.usage.event_count) == (3, 2)
+    assert [(group.dimensions, str(group.quantity.normalize())) for group in measured.usage.groups] == [
+        (("eu",), "1"),
+        ((None,), "2"),
+    ]
     assert [(found.event.event_id, found.value) for found in preview.counted] == [("one", 1), ("two", 2)]
     assert [(found.event.event_id, found.reasons) for found in preview.left_out] == [
         ("three", ("Not met: model is large. Here it is “small”.",)),
@@ -80,7 +84,7 @@ def test_one_customer_is_measured_and_every_event_sorted(acme: Customer, now: dt
 def test_all_customers_are_measured_each_by_itself(acme: Customer, now: dt.datetime) -> None:
     preview = preview_metric(TOKENS, customer=None, since=WEEK, now=now)
 
-    assert [(entry.customer.name, entry.usage.quantity) for entry in preview.measured] == [("Acme", 3), ("Globex", 8)]
+    assert {entry.customer.name: int(entry.usage.quantity) for entry in preview.measured} == {"Acme": 3, "Globex": 8}
     assert (preview.event_count, preview.unattributed, preview.customer_count) == (6, 1, 2)
 
 
@@ -90,7 +94,7 @@ def test_only_the_newest_events_are_tried(acme: Customer, now: dt.datetime, monk
 
     assert preview.is_cut
     assert preview.start_at == now - dt.timedelta(hours=3)
-    assert (preview.event_count, preview.measured[0].usage.quantity) == (3, 3)
+    assert (preview.event_count, int(preview.measured[0].usage.quantity)) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +116,8 @@ def test_a_saved_metric_measures_what_its_preview_said(
     metric = BillableMetricFactory(**fields)
     backfill_metrics()
 
-    [usage] = metric_preview.measure_usage(
-        [metric_preview.UsageWindow(acme.pk, metric.current_version, preview.start_at, preview.end_at)],
+    [usage] = measure_usage(
+        [UsageWindow(acme.pk, metric.current_version, preview.start_at, preview.end_at)],
         stored_before=None,
         as_of=now,
     )
@@ -175,6 +179,17 @@ def test_the_figure_of_a_customer_is_shown(page: Client, acme: Customer, named: 
     assert '<span class="ch-number">7</span> tokens' in shown
     assert "from 3 events" in shown
     assert "No number in tokens, which is “many”." in shown
+
+
+def test_reasons_are_told_once_with_their_number(page: Client, acme: Customer) -> None:
+    rows = filters("model", "eq", "large") | {"preview_customer": "", "value_property": "none"}
+    shown = tried(page, **rows)
+    assert shown.count("Not met: model is large. Here it is “small”.") == 1
+    assert '<td class="ch-right">5</td>' in shown  # All others of the six have no number only.
+
+
+def filters(*row: str) -> dict[str, str]:
+    return dict(zip(("filters-property", "filters-operator", "filters-values"), row, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class CustomerInput(StrictSerializer, serializers.ModelSerializer[Customer]):
         "invoice_prefix",
         queryset=BillingEntity.objects.all(),
         required=False,
-        help_text="Invoice prefix of the company of yours that bills; may be left out where there is one only.",
+        help_text="Invoice prefix of the company of yours that bills; the first that was made if it is left out.",
     )
     parent: Slug = serializers.SlugRelatedField(  # type: ignore[assignment]
         "external_id", queryset=Customer.objects.all(), required=False, allow_null=True, help_text="External ID."

@@ -88,13 +88,16 @@ class WindowUsageSerializer(serializers.Serializer[Any]):
     groups = GroupUsageSerializer(many=True, help_text="Parts by `group_by`, in order. Only sums and counts add up.")
 
 
-class MeasuredUsageSerializer(WindowUsageSerializer):
-    """The usage of one metric over a half-open stretch of event time: as a whole, and by window if asked."""
-
+class AskedUsageSerializer(serializers.Serializer[Any]):
     customer = serializers.CharField(help_text="External ID.")
     metric = serializers.CharField(help_text="Code.")
     unit = serializers.CharField()
     timezone = serializers.CharField(help_text="Whose days and months the windows are.")
+
+
+class MeasuredUsageSerializer(AskedUsageSerializer, WindowUsageSerializer):
+    """The usage of one metric over a half-open stretch of event time: as a whole, and by window if asked."""
+
     windows = WindowUsageSerializer(
         many=True, help_text="In order, without gaps; empty unless `window` was given. Only sums and counts add up."
     )
