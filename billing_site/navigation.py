@@ -154,6 +154,9 @@ def _item(page: Page, request: HttpRequest) -> dict[str, Any] | None:
     except NoReverseMatch:
         return None  # An installation may leave an app's admin out.
     item: dict[str, Any] = {"title": page.title, "icon": page.icon, "link": link}
+    # This page lies below the address of another one, which would be marked as open too.
+    if request.path == reverse("admin:invoices_usage_after_invoicing"):
+        item["active"] = link == request.path
     waiting = page.count() if page.count is not None else 0
     if waiting:
         item["badge"] = waiting if waiting <= BADGE_LIMIT else f"{BADGE_LIMIT}+"

@@ -65,6 +65,7 @@ STATUS_COLOURS = {
 MOST_REFUSALS_SHOWN = 20
 MOST_CHANGED_SHOWN = 200
 MOST_CUSTOMERS_LOOKED_AT = 100
+MOST_LATE_SHOWN = 15
 LATE_USAGE_SHOWN = dt.timedelta(days=90)
 RATES_FROM = dt.timedelta(days=90)
 
@@ -346,11 +347,12 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
         now = timezone.now()
-        customer = Customer.objects.filter(pk=request.GET.get("customer") or None).first()
+        customer = _asked_customer(request)
         changed = changed_after_invoicing(now=now, customer_ids=[customer.pk] if customer else None)
         context = {
             **self.admin_site.each_context(request),
             "title": "Usage after invoicing",
+            "page_title": "Usage after invoicing",
             "opts": Invoice._meta,
             "customer": customer,
             "changed": changed[:MOST_CHANGED_SHOWN],
@@ -441,12 +443,20 @@ def render_invoices_of_contract(request: HttpRequest, contract: Contract) -> str
     )
 
 
+def _asked_customer(request: HttpRequest) -> Customer | None:
+    text = request.GET.get("customer", "")
+    return Customer.objects.filter(pk=int(text)).first() if text.isdecimal() and len(text) < 19 else None
+
+
 def totals_by_currency(changed: list[ChangedLine]) -> list[tuple[int, str]]:
     """How many lines, and what they come to, in each currency."""
     by_currency: defaultdict[str, list[Decimal]] = defaultdict(list)
     for found in changed:
         by_currency[found.currency].append(found.amount_difference)
-    return [(len(some), format_difference(sum(some), currency)) for currency, some in sorted(by_currency.items())]
+    return [
+        (len(some), format_difference(sum(some, Decimal(0)), currency))
+        for currency, some in sorted(by_currency.items())
+    ]
 
 
 def render_billing_of_event(request: HttpRequest, event: UsageEvent) -> str:
@@ -475,7 +485,12 @@ def render_late_usage(request: HttpRequest, customer: Customer) -> str:
     late = late_usage(customer_id=customer.pk, since=since, invoiced=issued_periods(customer.pk, since=since))
     if not late:
         return ""
-    context = {"late": late, "customer": customer, "is_cut": sum(row.event_count for row in late) >= MOST_LATE_COUNTED}
+    context = {
+        "late": late[:MOST_LATE_SHOWN],
+        "more": max(0, len(late) - MOST_LATE_SHOWN),
+        "customer": customer,
+        "is_cut": sum(row.event_count for row in late) >= MOST_LATE_COUNTED,
+    }
     return render_to_string("admin/usage/late.html", context, request=request)
 
 

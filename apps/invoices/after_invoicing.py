@@ -36,7 +36,8 @@ class ChangedLine:
 
     @property
     def amount_difference(self) -> Decimal:
-        return self.amount_now - self.line.amount.amount
+        billed: Decimal = self.line.amount.amount
+        return self.amount_now - billed
 
     @property
     def currency(self) -> str:

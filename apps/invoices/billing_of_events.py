@@ -46,20 +46,21 @@ class EventBilling:
 
 def billing_of(event: UsageEvent, *, counted_by: dict[int, int], now: dt.datetime) -> EventBilling:
     """Follow the event to its price and its line. ``counted_by``: the metric versions that count it, with metrics."""
-    if event.customer_id is None:
+    customer_id = event.customer_id
+    if customer_id is None:
         return EventBilling((), (), "Nobody can be billed for it: its subject is no customer yet.")
-    lines = tuple(_lines_of(event, list(counted_by)))
-    contracts = _contracts_at(event)
+    lines = tuple(_lines_of(event, customer_id, list(counted_by)))
+    contracts = _contracts_at(event, customer_id)
     prices = tuple(_prices_of(event, contracts, set(counted_by.values()), now))
     if any(found.is_included for found in lines):
         return EventBilling(prices, lines, "")
     return EventBilling(prices, lines, _why_not(event, contracts, bool(counted_by), prices, lines))
 
 
-def _lines_of(event: UsageEvent, version_ids: list[int]) -> list[EventLine]:
+def _lines_of(event: UsageEvent, customer_id: int, version_ids: list[int]) -> list[EventLine]:
     lines = (
         InvoiceLine.objects.filter(
-            invoice__customer_id=event.customer_id,
+            invoice__customer_id=customer_id,
             metric_version_id__in=version_ids,
             window_start_at__lte=event.occurred_at,
             window_end_at__gt=event.occurred_at,
@@ -79,8 +80,8 @@ def _was_known(event: UsageEvent, stored_before: dt.datetime) -> bool:
     )
 
 
-def _contracts_at(event: UsageEvent) -> list[Contract]:
-    contracts = Contract.objects.filter(customer_id=event.customer_id).exclude(status=ContractStatus.DRAFT)
+def _contracts_at(event: UsageEvent, customer_id: int) -> list[Contract]:
+    contracts = Contract.objects.filter(customer_id=customer_id).exclude(status=ContractStatus.DRAFT)
     found = contracts.select_related("customer").prefetch_related("phases__plan_version__plan")
     return [
         contract
@@ -125,7 +126,7 @@ def _why_not(
     if event.voided_at is not None:
         return "It was voided before it was billed."
     if lines:
-        return "It became known after the invoice of its period was made. It is listed under usage after invoicing."
+        return "It became known after the invoice of its period was made, so it is not on it."
     if not contracts:
         return "The customer had no contract in force at the event's time."
     if not prices:

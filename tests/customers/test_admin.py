@@ -129,7 +129,7 @@ def test_the_list_costs_the_same_however_long_it_is(
 ) -> None:
     for number in (3, 12):
         CustomerFactory.create_batch(number)
-        # Session, user; the badge of drafts; count, rows. The other badge asks the database past Django.
+        # Session, user; two badges; count, rows. The third badge asks the database past Django.
         with django_assert_num_queries(6):
             page_text(page, url_of("customers_customer"))
 

@@ -13,9 +13,10 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from apps.billable_metrics.models import BillableMetric
+from apps.common.errors import InvalidInput
 from apps.customers.models import Customer
 from apps.usage.models import UsageConflict, UsageEvent
-from apps.usage.services import record_events, settle_cutoff
+from apps.usage.services import attribute_events, attribute_subject, record_events, settle_cutoff
 from tests.factories import BillableMetricFactory, CustomerFactory
 from tests.pages import viewer
 from tests.usage.events import NOON, event
@@ -120,7 +121,7 @@ def test_the_list_takes_the_same_queries_for_many_events(
     page: Client, acme: Customer, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     record_events(events=[event(str(n)) for n in range(60)], api_key_id=None)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         response = page.get(reverse(EVENTS))
     assert len(response.context["events"]) == 50
 
@@ -223,3 +224,85 @@ def test_conflicts_show_what_was_refused_beside_what_was_kept(page: Client, acme
 def test_a_user_without_the_permission_sees_nothing(client: Client, name: str) -> None:
     client.force_login(User.objects.create_user("guest", is_staff=True))
     assert client.get(reverse(name)).status_code == 403
+
+
+# --- Matching, and setting aside -------------------------------------------------------------------------------------
+
+UNATTRIBUTED = "admin:usage_unattributed_changelist"
+
+
+def test_a_subject_is_given_to_a_customer_in_one_action_with_all_of_its_events(
+    page: Client, acme_metric: BillableMetric
+) -> None:
+    record_events(events=[event(f"{n}", subject="ws-1") for n in range(3)], api_key_id=None)
+    address = reverse(UNATTRIBUTED)
+    shown_page = page.get(address, {"subject": "ws-1"})
+    assert "300 tokens" in " ".join(shown_page.content.decode().split())
+
+    done = page.post(address, {"action": "attribute", "name": "ws-1", "customer": "Acme"}, follow=True)
+
+    assert "3 events of “ws-1” now belong to Acme." in done.content.decode()
+    assert Customer.objects.get().aliases.get().alias == "ws-1"
+    assert not UsageEvent.objects.unattributed().exists()
+    refused = page.post(address, {"action": "attribute", "name": "x", "customer": "ghost"}, follow=True)
+    assert "No customer has this ID, alias or name." in refused.content.decode()
+
+
+def test_what_is_too_much_to_attribute_at_once_is_left_to_the_job(
+    acme_metric: BillableMetric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.usage.services.attribution.ATTRIBUTE_AT_ONCE", 2)
+    monkeypatch.setattr("apps.usage.services.attribution.ATTRIBUTE_WHILE_WAITING", 4)
+    record_events(events=[event(f"{n}", subject="ws-1") for n in range(5)], api_key_id=None)
+    assert attribute_subject(subject="ws-1", customer=Customer.objects.get(), actor=None) == (4, False)
+    assert attribute_events() == 1
+
+
+def test_the_alias_of_another_customer_is_refused(acme: Customer) -> None:
+    other = CustomerFactory(name="Globex")
+    other.aliases.create(alias="ws-1")
+    with pytest.raises(InvalidInput, match="“ws-1” is an alias of Globex"):
+        attribute_subject(subject="ws-1", customer=acme, actor=None)
+
+
+def test_subjects_and_types_are_set_aside_with_a_reason_and_put_back(page: Client) -> None:
+    record_events(events=[event(subject="tester", type="ping")], api_key_id=None)
+    address = reverse(UNATTRIBUTED)
+    for kind, name in (("subject", "tester"), ("type", "ping")):
+        assert page.get(address, {kind: name}).status_code == 200
+        page.post(address, {"action": "ignore", "kind": kind, "name": name, "reason": " "})
+        page.post(address, {"action": "ignore", "kind": kind, "name": name, "reason": "Our own tests"})
+    emptied = page.get(address)
+    assert emptied.context["groups"] == []
+    assert emptied.context["types"] == []
+    assert "Our own tests" in emptied.content.decode()
+    assert {row.name for row in emptied.context["ignored"]} == {"tester", "ping"}
+    for kind, name in (("subject", "tester"), ("type", "ping")):
+        page.post(address, {"action": "heed", "kind": kind, "name": name})
+    assert [group.subject for group in page.get(address).context["groups"]] == ["tester"]
+    assert [kind.name for kind in page.get(address).context["types"]] == ["ping"]
+
+
+def test_what_is_set_aside_is_still_attributed_should_it_become_a_customer(page: Client) -> None:
+    record_events(events=[event()], api_key_id=None)
+    page.post(reverse(UNATTRIBUTED), {"action": "ignore", "kind": "subject", "name": "acme", "reason": "x"})
+    CustomerFactory(external_id="acme")
+    assert attribute_events() == 1
+
+
+def test_counts_of_unattributed_usage_are_bounded(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.usage.selectors.unattributed.COUNTED_UP_TO", 3)
+    record_events(events=[event(f"{n}", at=NOON + n * HOUR) for n in range(8)], api_key_id=None)
+    response = page.get(reverse(UNATTRIBUTED))
+    [group] = response.context["groups"]
+    assert (group.event_count, group.first_at, group.last_at) == (4, NOON, NOON + 7 * HOUR)
+    assert response.content.decode().count("10,000+") == 2
+
+
+def test_a_type_shows_its_newest_data_and_the_way_to_a_metric(page: Client) -> None:
+    record_events(events=[event("a", type="tts", data={"seconds": 3, "voice": "<alto>"})], api_key_id=None)
+    text = page.get(reverse(UNATTRIBUTED)).content.decode()
+    assert "seconds: 3" in text
+    assert "&lt;alto&gt;" in text
+    assert "event_type=tts" in text
+    assert "&quot;seconds&quot;: 3" in page.get(reverse(UNATTRIBUTED), {"type": "tts"}).content.decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
@@ -26,7 +26,7 @@ MOST_TYPES = 100
 class LogRowAdmin(ReadOnlyMixin, BillingAdmin[M]):
     """Pages of rows that are written once. They have no history, since they do not change."""
 
-    actions = None
+    actions: ClassVar[list[str] | None] = None
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

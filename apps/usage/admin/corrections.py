@@ -53,7 +53,7 @@ class UsageCorrectionAdmin(ReadOnlyMixin, BillingAdmin[UsageCorrection]):
 
     def get_urls(self) -> list[URLPattern]:
         return [
-            path("by-file/", self.admin_site.admin_view(self.by_file_view), name="usage_usagecorrection_by_file"),
+            path("by-file/", self.admin_site.admin_view(self.by_file_view), name="usage_usagecorrection_file"),
             *super().get_urls(),
         ]
 
@@ -82,7 +82,7 @@ class UsageCorrectionAdmin(ReadOnlyMixin, BillingAdmin[UsageCorrection]):
 
     @action(description="Correct by CSV", permissions=["correct"], icon="upload_file", variant=ActionVariant.PRIMARY)
     def by_file(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_by_file"))
+        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_file"))
 
     def by_file_view(self, request: HttpRequest) -> HttpResponse:
         """Take a file, say what it would do, and do it once that is confirmed."""
@@ -91,6 +91,7 @@ class UsageCorrectionAdmin(ReadOnlyMixin, BillingAdmin[UsageCorrection]):
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": "Correct by CSV",
+            "page_title": "Correct by CSV",
             "opts": self.opts,
             "columns": COLUMNS,
             "reason": request.POST.get("reason", ""),
@@ -133,7 +134,8 @@ def _file_text(request: HttpRequest) -> str:
     if upload is None or isinstance(upload, list):
         return request.POST.get("text", "")
     try:
-        return upload.read().decode("utf-8-sig")
+        content: bytes = upload.read()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotText from error
 

@@ -22,7 +22,6 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from apps.common.admin import (
     Panel,
     acting_user,
-    add_refusal,
     badge,
     dialog_done,
     refusals_as_messages,
@@ -71,7 +70,7 @@ class ReplaceForm(BaseDialogForm):
     )
 
     def __init__(self, request: HttpRequest, object_id: int | str | None = None, *args: Any, **kwargs: Any) -> None:
-        event = UsageEvent.objects.filter(pk=object_id).first()
+        event = UsageEvent.objects.filter(pk=object_id or 0).first()
         if event is not None:
             kwargs["initial"] = {
                 "type": event.type,
@@ -166,7 +165,10 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
             "form": form,
             "asked": asked,
             "most_counted": MOST_COUNTED,
-            "ranges": [(name, RANGES[name][0]) for name in RANGES],
+            "ranges": [
+                (label, _address(request, range=name), given.get("range") == name)
+                for name, (label, _) in RANGES.items()
+            ],
             "types": EventType.objects.values_list("name", flat=True)[:MOST_TYPES],
             "sources": UsageSource.objects.values_list("name", flat=True)[:MOST_TYPES],
             "may_correct": self.has_correct_permission(request),
@@ -243,6 +245,7 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": "Correct events",
+            "page_title": "Correct",
             "opts": self.opts,
             "query": query,
             "back": back,
@@ -277,7 +280,7 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
 
     @action(description="Correct by CSV", permissions=["correct"], icon="upload_file")
     def by_file(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_by_file"))
+        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_file"))
 
     @action(description="Void", permissions=["correct"], icon="block", variant=ActionVariant.DANGER, dialog=VOID_DIALOG)
     def void(self, request: HttpRequest, form: VoidForm, object_id: str) -> HttpResponse:
@@ -299,7 +302,8 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
                 actor=acting_user(request),
             )
         except BillingError as refusal:
-            add_refusal(form, refusal)
+            # The dialog shows errors beside fields only.
+            form.add_error(refusal.field if refusal.field in form.fields else "reason", refusal.detail)
             return show_dialog_again(request, form, REPLACE_DIALOG)
         new = UsageEvent.objects.filter(replaces_id=event.pk).get()
         messages.success(request, f"This event counts now, in place of the one that was sent. {correction.reason}")
@@ -328,11 +332,16 @@ def _count(events: QuerySet[UsageEvent]) -> int | None:
         return None
 
 
-def _address(request: HttpRequest, *, after: str | None) -> str:
+def _address(request: HttpRequest, *, after: str | None = None, range: str = "") -> str:
+    """The same search, on another page or in another of the ready ranges."""
     query = request.GET.copy()
     query.pop("after", None)
     if after:
         query["after"] = after
+    if range:
+        query["range"] = range
+        query.pop("start", None)
+        query.pop("end", None)
     return f"{request.path}?{query.urlencode()}"
 
 
@@ -349,4 +358,4 @@ def render_way(request: HttpRequest, event: UsageEvent) -> str:
     return render_to_string("admin/usage/way.html", {"way": way_of(event), "event": event}, request=request)
 
 
-register_panel("usage.UsageEvent", Panel(title="Its way", render=render_way, order=10))
+register_panel("usage.UsageEvent", Panel(title="What became of it", render=render_way, order=10))

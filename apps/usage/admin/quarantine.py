@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -44,7 +44,7 @@ class QuarantinedEventAdmin(LogRowAdmin[QuarantinedEvent]):
     search_help_text = "Whole event ID or subject"
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
-    actions = ["release", "discard"]
+    actions: ClassVar[list[str] | None] = ["release", "discard"]
     fieldsets = [
         (
             None,
@@ -80,9 +80,7 @@ class QuarantinedEventAdmin(LogRowAdmin[QuarantinedEvent]):
         if "reason" not in request.POST:
             return self._ask(request, queryset, "release")
         with refusals_as_messages(request):
-            done = release_events(
-                ids=_ids(queryset), reason=request.POST["reason"], actor=acting_user(request), now=timezone.now()
-            )
+            done = release_events(ids=_ids(queryset), **_decision(request))
             known = done.duplicates + done.conflicts
             messages.success(
                 request,
@@ -95,9 +93,7 @@ class QuarantinedEventAdmin(LogRowAdmin[QuarantinedEvent]):
         if "reason" not in request.POST:
             return self._ask(request, queryset, "discard")
         with refusals_as_messages(request):
-            count = discard_events(
-                ids=_ids(queryset), reason=request.POST["reason"], actor=acting_user(request), now=timezone.now()
-            )
+            count = discard_events(ids=_ids(queryset), **_decision(request))
             messages.success(request, f"{count:,} events are discarded.")
         return None
 
@@ -140,6 +136,10 @@ class QuarantinedEventAdmin(LogRowAdmin[QuarantinedEvent]):
     @display(description="Data")
     def data_shown(self, event: QuarantinedEvent) -> SafeString:
         return data_block(event.data)
+
+
+def _decision(request: HttpRequest) -> dict[str, Any]:
+    return {"reason": request.POST["reason"], "actor": acting_user(request), "now": timezone.now()}
 
 
 def _ids(queryset: QuerySet[QuarantinedEvent]) -> list[int]:

@@ -211,15 +211,16 @@ class NoWindow(BillingError):
         super().__init__("This link names no whole window of usage, so all events are shown.")
 
 
-def asked_window(given: QueryDict) -> AskedWindow | None:
+def asked_window(query: QueryDict) -> AskedWindow | None:
     """Read a window from an address, so that an invoice line can link to exactly its events. Raises NoWindow."""
+    given = query.dict()
     if not any(name in given for name in WINDOW_PARAMETERS[1:]):
         return None
     try:
-        customer = Customer.objects.get(pk=int(given["customer"]))
-        version = MetricVersion.objects.select_related("metric").get(pk=int(given["metric_version"]))
-        start_at, end_at = _instant(given["window_start"]), _instant(given["window_end"])
-        stored_before = _instant(given["stored_before"]) if given.get("stored_before") else None
+        customer = Customer.objects.get(pk=int(str(given["customer"])))
+        version = MetricVersion.objects.select_related("metric").get(pk=int(str(given["metric_version"])))
+        start_at, end_at = _instant(str(given["window_start"])), _instant(str(given["window_end"]))
+        stored_before = _instant(str(given["stored_before"])) if given.get("stored_before") else None
     except (KeyError, ValueError, Customer.DoesNotExist, MetricVersion.DoesNotExist) as error:
         raise NoWindow from error
     return AskedWindow(customer, UsageWindow(customer.pk, version, start_at, end_at), stored_before)

@@ -115,7 +115,8 @@ class UnattributedAdmin(ReadOnlyMixin, BillingAdmin[Unattributed]):
     def _subject_page(self, request: HttpRequest, subject: str, context: dict[str, Any]) -> HttpResponse:
         groups = groups_of([subject])
         context |= {
-            "title": "Unattributed subject",
+            "title": f"Unattributed subject {subject}",
+            "page_title": "Subject",
             "subject": subject,
             "rows": list(zip(groups, estimates_of(groups), strict=True)),
             "customers": Customer.objects.order_by("name").values_list("external_id", "name")[:MOST_CUSTOMERS_OFFERED],
@@ -129,7 +130,8 @@ class UnattributedAdmin(ReadOnlyMixin, BillingAdmin[Unattributed]):
             return HttpResponseRedirect(request.path)
         [kind] = kinds
         context |= {
-            "title": "Type that no metric measures",
+            "title": f"Type {name}, which no metric measures",
+            "page_title": "Type",
             "type": kind,
             "sample": readable_json(kind.newest.data) if kind.newest else "",
             "ignored": IgnoredUsage.objects.filter(kind=IgnoredKind.TYPE, name=name).first(),

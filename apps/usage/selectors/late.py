@@ -38,7 +38,8 @@ _LATE = """
         SELECT DISTINCT version.event_type AS type, hour
         FROM touched JOIN billable_metrics_metricversion version ON version.id = metric_version_id
         WHERE stamp >= hour + %b OR EXISTS (
-            SELECT FROM invoiced WHERE hour >= invoiced.start_at AND hour < invoiced.end_at AND stamp >= invoiced.at
+            SELECT FROM invoiced WHERE hour > invoiced.start_at - interval '1 hour' AND hour < invoiced.end_at
+                AND stamp >= invoiced.at
         )
     ), events AS (
         SELECT event.type, event.occurred_at, event.stored_at, EXISTS (

@@ -207,14 +207,15 @@ def _instant(text: str) -> dt.datetime | None:
 
 def _data(row: _Row, event: UsageEvent) -> dict[str, Any] | None:
     """All data from ``data``, single properties from ``data.<name>``; None when the row has neither."""
-    data: Any = None
+    data: dict[str, Any] | None = None
     if row.cells.get("data"):
         try:
-            data = decode_json(row.cells["data"].encode())
+            decoded = decode_json(row.cells["data"].encode())
         except NotJson:
             raise InvalidInput("The data is no JSON.") from None
-        if not isinstance(data, dict):
+        if not isinstance(decoded, dict):
             raise InvalidInput("The data is a JSON object.")
+        data = decoded
     single = {
         name.removeprefix(DATA_PREFIX): cell
         for name, cell in row.cells.items()

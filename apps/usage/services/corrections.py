@@ -94,7 +94,8 @@ class EventNotFound(BillingError):
     status = 404
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count:,} event{'s' if count > 1 else ''} to correct cannot be found.")
+        said = f"{count:,} event{'s' if count > 1 else ''} to correct cannot be found." if count else "Choose an event."
+        super().__init__(said)
 
 
 class TooManyEvents(BillingError):
@@ -150,8 +151,7 @@ def void_events(
     """Void these events, all or none: from now on they do not count."""
     if len(events) > CORRECT_AT_ONCE:
         raise TooManyEvents
-    why = _why(CorrectionKind.VOID, reason, actor, selection)
-    return _correct([(event, None) for event in events], why, correction=None, skips_voided=False)
+    return _correct_all([(event, None) for event in events], _why(CorrectionKind.VOID, reason, actor, selection))
 
 
 def replace_event(*, event: EventPlace, changes: EventChanges, reason: str, actor: User | None) -> UsageCorrection:
@@ -165,8 +165,7 @@ def replace_events(
     """Replace these events, all or none."""
     if len(replacements) > CORRECT_AT_ONCE:
         raise TooManyEvents
-    why = _why(CorrectionKind.REPLACE, reason, actor, selection)
-    return _correct(list(replacements), why, correction=None, skips_voided=False)
+    return _correct_all(replacements, _why(CorrectionKind.REPLACE, reason, actor, selection))
 
 
 def correct_in_chunks(
@@ -237,6 +236,13 @@ def _why(kind: CorrectionKind, reason: str, actor: User | None, selection: str) 
     if not text:
         raise InvalidInput("Say why: the reason stays with the events.", field="reason")
     return _Reason(kind, text, actor, selection)
+
+
+def _correct_all(corrections: Sequence[tuple[EventPlace, EventChanges | None]], why: _Reason) -> UsageCorrection:
+    correction = _correct(corrections, why, correction=None, skips_voided=False)
+    if correction is None:
+        raise EventNotFound(0)
+    return correction
 
 
 def _correct(
