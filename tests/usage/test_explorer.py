@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from apps.usage.database import TookTooLong, time_limit
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -15,7 +16,6 @@ from django.utils import timezone
 from apps.billable_metrics.models import BillableMetric
 from apps.customers.models import Customer, CustomerAlias
 from apps.usage.admin import events as pages
-from apps.usage.database import TookTooLong, time_limit
 from apps.usage.models import UsageCorrection, UsageEvent
 from apps.usage.selectors import place_of
 from apps.usage.services import attribute_events, record_events, void_events
