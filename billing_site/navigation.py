@@ -95,6 +95,14 @@ GROUPS: list[tuple[str, list[Page]]] = [
                 subjects_to_match,
             ),
             Page("Conflicts", "call_split", "admin:usage_usageconflict_changelist", "usage.view_usageconflict"),
+            Page(
+                "Imports",
+                "upload_file",
+                "admin:usage_imports_usageimport_changelist",
+                "usage_imports.view_usageimport",
+            ),
+            Page("Export", "download", "usage-export", "usage.view_usageevent"),
+            Page("Storage", "database", "usage-partitions", "usage.view_usageevent"),
             Page("Corrections", "edit_note", "admin:usage_usagecorrection_changelist", "usage.view_usagecorrection"),
             Page(
                 "Quarantine",

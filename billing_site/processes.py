@@ -128,6 +128,15 @@ class ProcessGroup:
         self._running.clear()
 
 
+def ingest_command(host: str, port: int) -> list[str]:
+    """What a Python runs, after ``-m``, to serve the addresses of events."""
+    command = ["uvicorn", "billing_site.asgi:application", "--host", host, "--port", str(port)]
+    command += ["--interface", "asgi3", "--loop", "uvloop", "--http", "httptools"]
+    # Longer than proxies keep an idle connection, so that none sends into one that is just being closed.
+    command += ["--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "20"]
+    return [*command, "--no-access-log", "--no-proxy-headers", "--no-server-header", "--log-level", "warning"]
+
+
 def listening_problem(host: str, port: int) -> str | None:
     """Why no server can listen there, in a sentence; None when one can."""
     if not 0 < port < 65536:
@@ -142,3 +151,8 @@ def listening_problem(host: str, port: int) -> str | None:
     except OSError as error:
         return f"Port {port} on {host} cannot be used: {error.strerror}. Choose another one with --port."
     return None
+
+
+def free_port_from(host: str, first: int, *, tries: int = 20) -> int | None:
+    """The first port from this one on at which a server can listen; None when there is none among the next few."""
+    return next((port for port in range(first, first + tries) if listening_problem(host, port) is None), None)

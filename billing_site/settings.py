@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "apps.products",
     "apps.contracts",
     "apps.usage",
+    "apps.usage_imports",
     "apps.rating",
     "apps.invoices",
     "apps.closing",
@@ -132,6 +133,10 @@ def _database() -> dict[str, Any]:
         }
     database.setdefault("CONN_MAX_AGE", 60)
     database["CONN_HEALTH_CHECKS"] = True
+    # Statements that ask for it are planned once for each connection; no others, however often they are run. A pooler
+    # that hands out connections by transaction (PgBouncer before 1.21) knows nothing of them: turn them off there.
+    only_on_request = 1_000_000_000 if env.bool("PREPARED_STATEMENTS", default=True) else None
+    database.setdefault("OPTIONS", {})["prepare_threshold"] = only_on_request
     return database
 
 
@@ -177,6 +182,12 @@ EVENTS_MAX_BATCH = 10_000
 EVENTS_MAX_BODY_BYTES = 32 * 1024 * 1024
 EVENTS_MAX_AGE_DAYS = env.int("EVENTS_MAX_AGE_DAYS", default=1830)
 EVENTS_MAX_AHEAD_HOURS = 24
+EVENTS_KEEP_MONTHS: int | None = env.int("EVENTS_KEEP_MONTHS", default=None)
+IMPORTS_MAX_UPLOAD_BYTES = env.int("IMPORTS_MAX_UPLOAD_MIB", default=2048) * 1024 * 1024
+IMPORTS_KEEP_DAYS = env.int("IMPORTS_KEEP_DAYS", default=30)
+# What may wait in one process of the ingest server until it is stored; more is asked to come again.
+INGEST_MAX_WAITING = env.int("INGEST_MAX_WAITING", default=4096)
+INGEST_MAX_WAITING_BYTES = 2 * EVENTS_MAX_BODY_BYTES
 # What becomes of an event that is too old: "refuse", or "quarantine" for staff to decide.
 EVENTS_TOO_OLD = env.str("EVENTS_TOO_OLD", default="refuse")
 # How long after its period's end an issued line is watched for usage that changes.
@@ -184,9 +195,14 @@ USAGE_WATCHED_MONTHS = env.int("USAGE_WATCHED_MONTHS", default=6)
 DATA_UPLOAD_MAX_MEMORY_SIZE = EVENTS_MAX_BODY_BYTES
 
 # --- API -------------------------------------------------------------------------------------------------------------
+# How many requests a minute a key may send that names no limit of its own; 0 for as many as it likes.
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=0)
+# Where the processes count requests together; without it each counts those that it gets itself.
+API_RATE_LIMIT_REDIS_URL = env.str("API_RATE_LIMIT_REDIS_URL", default="")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apps.access.api.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["apps.access.api.permissions.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.access.api.throttling.KeyThrottle"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "apps.common.api.NewestFirstPagination",
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -238,6 +254,9 @@ CELERY_BEAT_SCHEDULE = {
     "backfill-metrics": {"task": "usage.backfill_metrics", "schedule": 30.0, "options": _SWEEP},
     "mend-usage-cache": {"task": "usage.mend_cache", "schedule": crontab(hour=3, minute=17), "options": _SWEEP},
     "make-partitions": {"task": "usage.make_partitions", "schedule": 3600.0, "options": _SWEEP},
+    "detach-old-partitions": {"task": "usage.detach_old_partitions", "schedule": 3600.0, "options": _SWEEP},
+    "resume-imports": {"task": "usage_imports.resume_imports", "schedule": 15.0, "options": _SWEEP},
+    "remove-imported-files": {"task": "usage_imports.remove_old_files", "schedule": 3600.0, "options": _SWEEP},
     "clear-delivered-messages": {
         "task": "common.clear_delivered_messages",
         "schedule": 3600.0,

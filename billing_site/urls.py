@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from apps.common.api import NothingHere
 from apps.usage.api.urls import drop_in_urlpatterns
+from apps.usage.metric_admin import metric_preview
 from billing_site import health
 
 open_to_all: dict[str, Any] = {"authentication_classes": [], "permission_classes": []}
@@ -20,6 +21,8 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url="/static/countinghouse/favicon.svg", permanent=True)),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("admin/usage/", include("apps.usage.pages")),
+    path("admin/metric-preview/", admin.site.admin_view(metric_preview), name="metric-preview"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("billing_site.api_urls")),
     path("", include(drop_in_urlpatterns)),

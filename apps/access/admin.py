@@ -23,7 +23,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from apps.access.models import ApiKey, Scope
-from apps.access.services import create_api_key, revoke_api_key, rotate_api_key
+from apps.access.services import create_api_key, limit_api_key, revoke_api_key, rotate_api_key
 from apps.common.admin import BillingAdmin, acting_user, badge, dialog_done, refusals_as_messages
 from apps.common.formatting import format_instant
 from apps.common.history import acting
@@ -38,7 +38,15 @@ class ApiKeyForm(forms.ModelForm[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = ["name", "scopes"]
+        fields = ["name", "scopes", "requests_per_minute"]
+
+
+class ApiKeyLimitForm(forms.ModelForm[ApiKey]):
+    """What may be changed of a key that is in use."""
+
+    class Meta:
+        model = ApiKey
+        fields = ["requests_per_minute"]
 
 
 @admin.register(ApiKey)
@@ -53,7 +61,7 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
         (
             None,
             {
-                "fields": ["name", "scopes"],
+                "fields": ["name", "scopes", "requests_per_minute"],
                 "description": "A program presents its key with each request. The key is shown once, on the next page; "
                 "only a hash of it is stored.",
             },
@@ -68,6 +76,7 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
                     "name",
                     "prefix_shown",
                     "scopes_shown",
+                    "requests_per_minute",
                     "created_shown",
                     "last_used_shown",
                     "revoked_shown",
@@ -94,7 +103,8 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
     # --- Permissions -------------------------------------------------------------------------------------------------
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # A key stands as it was made; it is revoked or rotated.
+        is_live = obj is None or obj.revoked_at is None
+        return is_live and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # Events name the key that brought them.
@@ -109,12 +119,27 @@ class ApiKeyAdmin(BillingAdmin[ApiKey]):
 
     # --- Making a key ------------------------------------------------------------------------------------------------
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: ApiKeyForm, change: bool) -> None:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        # A key stands as it was made, but for its limit; it is revoked or rotated.
+        return [*self.readonly_fields, "name"] if obj else self.readonly_fields
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> type[forms.ModelForm[Any]]:
+        form = ApiKeyLimitForm if change else ApiKeyForm
+        return super().get_form(request, obj, change=change, form=form, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool) -> None:
+        limit: int | None = form.cleaned_data.get("requests_per_minute")
+        if change:
+            limit_api_key(key=obj, requests_per_minute=limit)
+            return
         key, secret = create_api_key(
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
             created_by=acting_user(request),
             now=timezone.now(),
+            requests_per_minute=limit,
         )
         obj.pk, obj.prefix = key.pk, key.prefix
         request.ch_new_key = (key, secret)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 
 from apps.common.history import tracked
@@ -34,6 +35,12 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=16, choices=Scope.choices), default=list)
+    requests_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="More are refused with status 429. Empty: the limit for all keys, if there is one.",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, editable=False, related_name="+"
     )
@@ -48,6 +55,10 @@ class ApiKey(models.Model):
         ordering = ["-created_at", "-id"]
         constraints = [
             models.CheckConstraint(name="api_key_has_a_scope", condition=models.Q(scopes__len__gt=0)),
+            models.CheckConstraint(
+                name="api_key_allows_requests",
+                condition=models.Q(requests_per_minute=None) | models.Q(requests_per_minute__gt=0),
+            ),
         ]
 
     def __str__(self) -> str:

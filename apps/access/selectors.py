@@ -18,6 +18,7 @@ class LiveKey:
     id: int
     name: str
     scopes: frozenset[str]
+    requests_per_minute: int | None
 
 
 _remembered: dict[str, tuple[float, LiveKey]] = {}
@@ -29,17 +30,25 @@ def live_key(secret: str) -> LiveKey | None:
     A found key is remembered in this process for half a minute, so a key that another process revokes works
     here for that long at most. Unknown secrets are looked up each time and fill no memory.
     """
+    remembered = remembered_key(secret)
+    if remembered is not None:
+        return remembered
     digest = digest_of(secret)
-    remembered = _remembered.get(digest)
-    if remembered is not None and remembered[0] > time.monotonic():
-        return remembered[1]
     _remembered.pop(digest, None)
-    found = ApiKey.objects.live().filter(digest=digest).values_list("id", "name", "scopes").first()
+    found = (
+        ApiKey.objects.live().filter(digest=digest).values_list("id", "name", "scopes", "requests_per_minute").first()
+    )
     if found is None:
         return None
-    key = LiveKey(id=found[0], name=found[1], scopes=frozenset(found[2]))
+    key = LiveKey(id=found[0], name=found[1], scopes=frozenset(found[2]), requests_per_minute=found[3])
     _remembered[digest] = (time.monotonic() + REMEMBER_SECONDS, key)
     return key
+
+
+def remembered_key(secret: str) -> LiveKey | None:
+    """The key with this secret if it was looked up within the last half minute. Asks no database."""
+    remembered = _remembered.get(digest_of(secret))
+    return remembered[1] if remembered is not None and remembered[0] > time.monotonic() else None
 
 
 def digest_of(secret: str) -> str:

@@ -16,6 +16,7 @@ from apps.common.errors import BillingError, InvalidInput
 
 SECRET_PREFIX = "ch_"  # noqa: S105  (tells what the secret is for; leak scanners look for it)
 SHOWN_CHARACTERS = 9
+MOST_REQUESTS_PER_MINUTE = 10_000_000
 NOTE_USE_EVERY = dt.timedelta(minutes=1)
 
 _noted_use: dict[int, dt.datetime] = {}
@@ -29,11 +30,16 @@ class KeyRevoked(BillingError):
 
 
 def create_api_key(
-    *, name: str, scopes: Collection[str], created_by: User | None, now: dt.datetime
+    *,
+    name: str,
+    scopes: Collection[str],
+    created_by: User | None,
+    now: dt.datetime,
+    requests_per_minute: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key, and return it with its secret, which is stored nowhere and cannot be shown again.
 
-    Raises InvalidInput for an empty name, no scope, or a scope that does not exist.
+    Raises InvalidInput for an empty name, no scope, a scope that does not exist, or a limit below one.
     """
     if not name.strip():
         raise InvalidInput("Say where the key will be used.", field="name")
@@ -46,6 +52,7 @@ def create_api_key(
         prefix=secret[:SHOWN_CHARACTERS],
         digest=digest_of(secret),
         scopes=chosen,
+        requests_per_minute=_checked_limit(requests_per_minute),
         created_by=created_by,
         created_at=now,
     )
@@ -74,7 +81,37 @@ def rotate_api_key(*, key: ApiKey, created_by: User | None, now: dt.datetime) ->
     if locked.revoked_at is not None:
         raise KeyRevoked(locked)
     revoke_api_key(key=locked, now=now)
-    return create_api_key(name=locked.name, scopes=locked.scopes, created_by=created_by, now=now)
+    return create_api_key(
+        name=locked.name,
+        scopes=locked.scopes,
+        created_by=created_by,
+        now=now,
+        requests_per_minute=locked.requests_per_minute,
+    )
+
+
+@transaction.atomic
+def limit_api_key(*, key: ApiKey, requests_per_minute: int | None) -> ApiKey:
+    """Set how many requests a minute a key may send; None leaves it to the limit for all keys.
+
+    Other processes take up to half a minute to notice. Raises InvalidInput for a limit below one, and KeyRevoked.
+    """
+    locked = ApiKey.objects.select_for_update().get(pk=key.pk)
+    if locked.revoked_at is not None:
+        raise KeyRevoked(locked)
+    locked.requests_per_minute = _checked_limit(requests_per_minute)
+    locked.save(update_fields=["requests_per_minute"])
+    transaction.on_commit(forget_keys)
+    return locked
+
+
+def _checked_limit(requests_per_minute: int | None) -> int | None:
+    if requests_per_minute is not None and not 0 < requests_per_minute <= MOST_REQUESTS_PER_MINUTE:
+        raise InvalidInput(
+            f"Send between 1 and {MOST_REQUESTS_PER_MINUTE:,} requests a minute, or leave the limit out.",
+            field="requests_per_minute",
+        )
+    return requests_per_minute
 
 
 def note_key_used(*, key_id: int, now: dt.datetime) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -10,13 +9,21 @@ from typing import Any
 
 from django.db import models
 
-from apps.billable_metrics.formulas import EXACT, Formula, parse_formula
+from apps.billable_metrics.formulas import (
+    EXACT,
+    LONGEST_NAME,
+    Formula,
+    is_property_name,
+    is_unicode,
+    parse_formula,
+)
 from apps.common.errors import InvalidInput
 
-LONGEST_NAME = 200
 MOST_FILTERS = 20
 MOST_FILTER_VALUES = 200
+LONGEST_FILTER_VALUE = 500
 MOST_DIMENSIONS = 8
+RANK_DECIMALS = 4
 
 
 class Aggregation(models.TextChoices):
@@ -74,8 +81,8 @@ class TimeUnit(models.TextChoices):
 
 
 NUMERIC_COMPARISONS = frozenset([FilterOperator.GT, FilterOperator.GTE, FilterOperator.LT, FilterOperator.LTE])
-_LISTS = frozenset([FilterOperator.IN, FilterOperator.NOT_IN])
-_PRESENCE = frozenset([FilterOperator.EXISTS, FilterOperator.NOT_EXISTS])
+SEVERAL_VALUES = frozenset([FilterOperator.IN, FilterOperator.NOT_IN])
+PRESENCE = frozenset([FilterOperator.EXISTS, FilterOperator.NOT_EXISTS])
 _OF_NUMBERS = frozenset(Aggregation) - {Aggregation.COUNT, Aggregation.UNIQUE_COUNT}
 CAN_CARRY_OVER = frozenset(
     [
@@ -87,7 +94,6 @@ CAN_CARRY_OVER = frozenset(
         Aggregation.TIME_WEIGHTED_SUM,
     ]
 )
-_is_name = re.compile(r"[^\x00-\x1f\x7f-\x9f]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +124,23 @@ class PropertyFilter:
             values = [values]
         if not isinstance(values, list | tuple):
             raise InvalidInput("The values of a filter are a list of texts.", field=field_name)
-        return cls(
-            str(stored.get("property", "")), operator, tuple(_filter_text(value, field_name) for value in values)
-        )
+        name = stored.get("property", "")
+        if not isinstance(name, str):
+            raise InvalidInput("A filter names the property that it looks at.", field=field_name)
+        return cls(name, operator, tuple(_filter_text(value, field_name) for value in values))
 
     def check(self, *, field_name: str = "filters") -> None:
         _check_name(self.name, field_name, "A filter names the property that it looks at.")
         count = len(self.values)
         label = self.operator.label
-        if self.operator in _PRESENCE and count:
+        if self.operator in PRESENCE and count:
             raise InvalidInput(f"“{label}” takes no value.", field=field_name)
-        if self.operator in _LISTS and not 1 <= count <= MOST_FILTER_VALUES:
-            raise InvalidInput(f"“{label}” takes 1 to {MOST_FILTER_VALUES} values.", field=field_name)
-        if self.operator not in _PRESENCE | _LISTS and count != 1:
+        if self.operator in SEVERAL_VALUES and not 1 <= count <= MOST_FILTER_VALUES:
+            raise InvalidInput(f"“{label}” needs a value, and takes {MOST_FILTER_VALUES} at most.", field=field_name)
+        if self.operator not in PRESENCE | SEVERAL_VALUES and count != 1:
             raise InvalidInput(f"“{label}” takes one value.", field=field_name)
+        for value in self.values:
+            _check_text(value, LONGEST_FILTER_VALUE, field_name, "A value of a filter")
         if self.operator in NUMERIC_COMPARISONS:
             _number_of_text(self.values[0], field_name)
 
@@ -211,7 +220,7 @@ class MetricDefinition:
 
     def check(self) -> None:
         """Raise InvalidInput, which names the field and the mend, unless this defines a quantity."""
-        if not self.event_type or len(self.event_type) > LONGEST_NAME or not _is_name(self.event_type):
+        if not is_property_name(self.event_type):
             raise InvalidInput("Name the type of the events that are measured.", field="event_type")
         self._check_value()
         self._check_kind()
@@ -253,6 +262,8 @@ class MetricDefinition:
             )
         if rank is not None and not 0 < rank <= 100:
             raise InvalidInput("A percentile lies above 0 and not above 100.", field="percentile_rank")
+        if rank is not None and rank != round(rank, RANK_DECIMALS):
+            raise InvalidInput(f"A percentile has at most {RANK_DECIMALS} decimals.", field="percentile_rank")
 
     def _check_dimensions(self) -> None:
         if len(self.group_by) > MOST_DIMENSIONS:
@@ -272,6 +283,8 @@ class MetricDefinition:
         )
         if not 1 <= len(self.outcome_values) <= MOST_FILTER_VALUES:
             raise InvalidInput("List the outcomes, such as failed.", field="outcome_values")
+        for outcome in self.outcome_values:
+            _check_text(outcome, LONGEST_NAME, "outcome_values", "An outcome")
 
     def describe(self) -> str:
         """What is measured, in words: the same sentence on every screen."""
@@ -312,11 +325,16 @@ def _shown(rank: Decimal | None) -> str:
 def _check_name(name: str, field_name: str, sentence: str) -> None:
     if not name:
         raise InvalidInput(sentence, field=field_name)
-    if len(name) > LONGEST_NAME or not _is_name(name):
+    if not is_property_name(name):
         raise InvalidInput(
             f"The name of a property has at most {LONGEST_NAME} characters, none of them control characters.",
             field=field_name,
         )
+
+
+def _check_text(text: str, longest: int, field_name: str, what: str) -> None:
+    if len(text) > longest or "\x00" in text or not is_unicode(text):
+        raise InvalidInput(f"{what} has at most {longest} characters.", field=field_name)
 
 
 def _filter_text(value: Any, field_name: str) -> str:
@@ -335,6 +353,6 @@ def _number_of_text(text: str, field_name: str) -> Decimal:
         number = Decimal(text)
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite() or (number and abs(number.adjusted()) > 30):
+    if not number.is_finite() or (number and abs(number.adjusted()) > 30) or len(number.as_tuple().digits) > 60:
         raise InvalidInput(f"“{text}” is no number to compare with.", field=field_name)
     return number

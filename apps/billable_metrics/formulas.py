@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import decimal
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,19 +19,34 @@ from apps.common.errors import InvalidInput
 from apps.pricing.formatting import plain_decimal
 
 LONGEST = 500
+LONGEST_NAME = 200
 MOST_STEPS = 32
 QUOTIENT_DECIMALS = 30  # A quotient is rounded to these, half away from zero; everything else is exact.
 
 # Far wider than any product of MOST_STEPS stored numbers, so that nothing but a quotient is ever rounded.
 EXACT = decimal.Context(prec=9_000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, rounding=decimal.ROUND_HALF_UP)
-# Enough digits that rounding them to QUOTIENT_DECIMALS gives what rounding the true quotient would.
+# Enough digits that rounding them to QUOTIENT_DECIMALS gives what rounding the true quotient would, for a quotient of
+# the sizes that occur. EXACT has enough for any, and takes its time.
 _DIVIDING = decimal.Context(prec=300, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, rounding=decimal.ROUND_HALF_UP)
+_LARGEST_DIVIDED = 150
 _QUOTIENT = Decimal(1).scaleb(-QUOTIENT_DECIMALS)
 # PostgreSQL gives a quotient as many decimals as its dividend has.
 _SQL_ONE = f"1.{'0' * 100}"
 
+_is_name = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+").fullmatch
+
 Numbers = Mapping[str, Decimal]
 PropertySql = Callable[[str], str]
+
+
+def is_property_name(name: str) -> bool:
+    """Whether a property or a type of events can have this name; what else it may be is the sender's affair."""
+    return len(name) <= LONGEST_NAME and _is_name(name) is not None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be stored: half of a surrogate pair, which JSON can spell, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Node:
@@ -87,7 +103,8 @@ class Operation(Node):
             return EXACT.multiply(left, right)
         if not right:
             return None
-        return _DIVIDING.divide(left, right).quantize(_QUOTIENT, context=EXACT)
+        context = _DIVIDING if left.adjusted() - right.adjusted() < _LARGEST_DIVIDED else EXACT
+        return context.divide(left, right).quantize(_QUOTIENT, context=EXACT)
 
     def sql(self, property_sql: PropertySql) -> str:
         left, right = self.left.sql(property_sql), self.right.sql(property_sql)
@@ -146,7 +163,10 @@ class Formula:
 
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _FUNCTIONS = {**dict.fromkeys(Call.ROUNDING, 1), **dict.fromkeys(Call.SEVERAL, None)}
-_HELP = "Use property names, numbers, + - * / and parentheses, such as input_tokens + output_tokens."
+_HELP = (
+    "Use property names, numbers, + - * / and parentheses, such as input_tokens + output_tokens. "
+    "A name with other characters stands in quotes, such as 'input-tokens'."
+)
 
 
 def parse_formula(text: str, *, field: str = "value_expression") -> Formula:
@@ -199,7 +219,7 @@ class _Reader:
     def _number(self, tree: ast.Constant) -> Node:
         # The text, not Python's value of it: a float would be another number.
         try:
-            value = Decimal(ast.get_source_segment(self.text, tree) or "")
+            value = Decimal(self._source(tree))
         except decimal.InvalidOperation:
             raise self._refused("Write numbers in decimal, such as 3600 or 0.001.") from None
         if value and not (abs(value.adjusted()) <= 30 and len(value.as_tuple().digits) <= 40):
@@ -208,20 +228,28 @@ class _Reader:
 
     def _property(self, tree: ast.expr) -> Node:
         name = "".join(self._name_parts(tree))
+        if not is_property_name(name):
+            raise self._refused(
+                f"The name of a property has at most {LONGEST_NAME} characters, none of them control characters."
+            )
         self.properties[name] = None
         return Property(name)
 
     def _name_parts(self, tree: ast.expr) -> Iterator[str]:
         """The name of a property: plain, with dots, or in quotes."""
         if isinstance(tree, ast.Name):
-            yield tree.id
+            # As it is written: Python's own reading makes one letter of several that look alike, such as µ and μ.
+            yield self._source(tree)
         elif isinstance(tree, ast.Constant) and isinstance(tree.value, str) and tree.value:
             yield tree.value
         elif isinstance(tree, ast.Attribute):
             yield from self._name_parts(tree.value)
-            yield f".{tree.attr}"
+            yield "." + self._source(tree).rpartition(".")[2].strip()
         else:
             raise self._refused(_HELP)
+
+    def _source(self, tree: ast.expr) -> str:
+        return ast.get_source_segment(self.text, tree) or ""
 
     def _refused(self, sentence: str) -> InvalidInput:
         return InvalidInput(sentence, field=self.field)

@@ -27,6 +27,7 @@ from apps.billable_metrics.formulas import EXACT
 # Texts in the key of a bucket are bounded; a longer one is cut and told apart by its hash.
 LONGEST_DIMENSION = 200
 KEPT_OF_LONGER = 100
+MOST_SHOWN = 60
 
 Data = Mapping[str, Any]
 Dimensions = tuple[str | None, ...]
@@ -86,7 +87,13 @@ def measurer(definition: MetricDefinition) -> Measurer:
     dimensions_of = _dimension_reader(definition.group_by)
     conditions = [_condition(condition) for condition in definition.conditions]
     if definition.aggregation == Aggregation.COUNT:
+        if not conditions:
+            return lambda data: (dimensions_of(data), None)
         return lambda data: (dimensions_of(data), None) if all(holds(data) for holds in conditions) else None
+
+    name = definition.value_property
+    if definition.measures_numbers and name and "." not in name and not definition.group_by and not conditions:
+        return _measurer_of_plain_number(name)
 
     def measure(data: Data) -> Measured | None:
         value = value_of(data)
@@ -98,6 +105,54 @@ def measurer(definition: MetricDefinition) -> Measurer:
         return dimensions_of(data), value
 
     return measure
+
+
+def _measurer_of_plain_number(name: str) -> Measurer:
+    """The commonest metric by far, and run for every event: the number of one property, and nothing else."""
+
+    def measure(data: Data) -> Measured | None:
+        value = data.get(name)
+        if type(value) is not int:
+            value = number_in(value)
+            if value is None:
+                return None
+        return (), value
+
+    return measure
+
+
+def explain(definition: MetricDefinition, data: Data) -> tuple[str, ...]:
+    """Why the data of an event of the metric's type does not count, in sentences; empty when it does."""
+    reasons = [
+        f"Not met: {condition.describe()}. Here it is {_shown(property_of(data, condition.name))}."
+        for condition in definition.conditions
+        if not _condition(condition)(data)
+    ]
+    if definition.aggregation != Aggregation.COUNT and _value_reader(definition)(data) is None:
+        reasons.append(_why_no_value(definition, data))
+    return tuple(reasons)
+
+
+def _why_no_value(definition: MetricDefinition, data: Data) -> str:
+    if definition.aggregation == Aggregation.UNIQUE_COUNT:
+        name = definition.value_property
+        return f"No value in {name}, which is {_shown(property_of(data, name))}."
+    found = {name: property_of(data, name) for name in definition.numeric_properties}
+    if any(number_in(value) is not None for value in found.values()):
+        return f"{definition.value_expression} divides by zero here."
+    return "No number in " + ", or ".join(f"{name}, which is {_shown(value)}" for name, value in found.items()) + "."
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = text_in(value) or ""
+    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    return f"“{text}”" if isinstance(value, str) else text
 
 
 def _value_reader(definition: MetricDefinition) -> Callable[[Data], Value]:

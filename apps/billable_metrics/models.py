@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
@@ -119,6 +120,15 @@ class MetricVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.metric.name} v{self.number}"
 
+    @classmethod
+    def of(cls, definition: MetricDefinition, **row: Any) -> MetricVersion:
+        """A version of this definition, not stored yet; ``row`` are its other fields."""
+        values = {name: getattr(definition, name) for name in cls.DEFINITION_FIELDS}
+        values["filters"] = [condition.as_json() for condition in definition.filters]
+        values["group_by"] = list(definition.group_by)
+        values["outcome_values"] = list(definition.outcome_values)
+        return cls(**values, **row)
+
     @property
     def definition(self) -> MetricDefinition:
         known: MetricDefinition | None = self.__dict__.get("_definition")
@@ -160,8 +170,7 @@ def version_in_force(
 
     The first version measures what came before it as well.
     """
-    known = [version for version in versions if known_at is None or version.recorded_at <= known_at]
-    candidates = [
-        version for version in known or versions if version.effective_from is None or version.effective_from <= at
-    ]
-    return max(candidates or versions, key=_order)
+    recorded = sorted(versions, key=lambda version: version.number)
+    known = [version for version in recorded if known_at is None or version.recorded_at <= known_at] or recorded[:1]
+    in_force = [version for version in known if version.effective_from is None or version.effective_from <= at]
+    return max(in_force or known[:1], key=_order)

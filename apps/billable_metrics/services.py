@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import fields
 from typing import Any
 
 from django.db import transaction
@@ -11,9 +10,9 @@ from django.db import transaction
 from apps.billable_metrics import catalogue
 from apps.billable_metrics.definitions import MetricDefinition
 from apps.billable_metrics.models import BillableMetric, MetricVersion
+from apps.billable_metrics.selectors import was_billed
 from apps.common.errors import InvalidInput
 from apps.common.jobs import enqueue_after_commit
-from apps.common.references import is_in_use
 
 
 class MetricWasBilled(InvalidInput):
@@ -36,6 +35,17 @@ def create_metric(*, definition: MetricDefinition, now: dt.datetime, **identity:
     return metric
 
 
+def describe_metric(*, metric: BillableMetric, **identity: Any) -> BillableMetric:
+    """Give a metric other names; its code, by which programs know it, stands. Raises ValidationError."""
+    for name, value in identity.items():
+        if name == "code":
+            raise TypeError("the code of a metric stands")
+        setattr(metric, name, value)
+    metric.full_clean()
+    metric.save()
+    return metric
+
+
 @transaction.atomic
 def redefine_metric(
     *, metric: BillableMetric, definition: MetricDefinition, effective_from: dt.datetime | None, now: dt.datetime
@@ -52,14 +62,19 @@ def redefine_metric(
     current = locked.current_version
     if current.definition == definition:
         return current
-    if any(is_in_use(version) for version in versions) and (effective_from is None or effective_from < now):
-        raise MetricWasBilled(
-            "Invoices state this metric as it is. Say from when on the new definition measures: an instant that is "
-            "not past. It takes effect with the first billing period that starts then.",
-            field="effective_from",
-        )
+    check_redefinition(metric=locked, effective_from=effective_from, now=now)
     number = max(version.number for version in versions) + 1
     return _add_version(locked, definition, number=number, effective_from=effective_from, now=now)
+
+
+def check_redefinition(*, metric: BillableMetric, effective_from: dt.datetime | None, now: dt.datetime) -> None:
+    """Raise MetricWasBilled if another definition may not begin then."""
+    if (effective_from is None or effective_from < now) and was_billed(metric):
+        raise MetricWasBilled(
+            "Invoices state this metric as it is. Say from when on the new definition measures: an instant that is "
+            "not past. It takes effect with the first billing period that starts then or later.",
+            field="effective_from",
+        )
 
 
 def _add_version(
@@ -70,15 +85,8 @@ def _add_version(
     effective_from: dt.datetime | None,
     now: dt.datetime,
 ) -> MetricVersion:
-    values: dict[str, Any] = {
-        field.name: getattr(definition, field.name) for field in fields(definition) if field.name[0] != "_"
-    }
-    values["filters"] = [condition.as_json() for condition in definition.filters]
-    values["group_by"] = list(definition.group_by)
-    values["outcome_values"] = list(definition.outcome_values)
-    version = MetricVersion.objects.create(
-        metric=metric, number=number, effective_from=effective_from, recorded_at=now, **values
-    )
+    version = MetricVersion.of(definition, metric=metric, number=number, effective_from=effective_from, recorded_at=now)
+    version.save(force_insert=True)
     catalogue.forget()
     transaction.on_commit(catalogue.forget)
     # By name: what keeps quantities ready is above this app. A sweeper finds the version in any case.

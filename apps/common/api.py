@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
-import http
-import logging
+import codecs
+import datetime as dt
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from decimal import Decimal
+from typing import IO, Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.http import Http404
-from drf_spectacular.utils import OpenApiResponse, inline_serializer
+from drf_spectacular.utils import OpenApiResponse, extend_schema_field, inline_serializer
 from rest_framework import exceptions, serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import Cursor, CursorPagination
-from rest_framework.parsers import BaseParser
+from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from apps.common.errors import BillingError
-
-logger = logging.getLogger(__name__)
-
-PROBLEM_TYPE = "application/problem+json"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a request.
-
-    ``index`` is the place in a list that was sent, None outside of lists; ``field`` is a path such as
-    ``data.input_tokens``.
-    """
-
-    field: str | None
-    code: str
-    detail: str
-    index: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class InvalidBatch(BillingError):
-    """A list that was refused whole, with every fault found in it."""
-
-    code = "invalid_batch"
-    status = 400
-
-    def __init__(self, detail: str, *, errors: Sequence[Fault]) -> None:
-        super().__init__(detail)
-        self.errors = tuple(errors)
+from apps.common.problems import (
+    PROBLEM_TYPE,
+    Fault,
+    Problem,
+    problem_of_failure,
+    problem_of_refusal,
+    problem_with,
+)
+from apps.pricing.formatting import plain_decimal
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
@@ -80,6 +58,60 @@ class ProblemSerializer(serializers.Serializer[Any]):
 def problem(description: str) -> OpenApiResponse:
     """An error answer in the API's description."""
     return OpenApiResponse(ProblemSerializer, description=description)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Input in which a name that we do not know is a mistake: a typing error would otherwise be taken for silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = [name for name, field in self.fields.items() if not field.read_only]
+            unknown = sorted(str(name) for name in data if name not in known)
+            if unknown:
+                sentence = f"There is no “{{}}” here. Known are {', '.join(known)}."
+                faults = {name: [serializers.ErrorDetail(sentence.format(name), "unknown")] for name in unknown}
+                raise serializers.ValidationError(faults)
+        return super().to_internal_value(data)
+
+
+class ZonedDateTimeField(serializers.DateTimeField):
+    """An instant that names its zone; without one nobody knows which hour is meant."""
+
+    default_error_messages = {
+        "naive": "Add the zone, such as Z or +01:00 (in a URL, write + as %2B).",
+        "far": "Give a year from 1970 to 2199.",
+    }
+
+    def enforce_timezone(self, value: dt.datetime) -> dt.datetime:
+        if value.tzinfo is None:
+            self.fail("naive")
+        if not 1970 <= value.year <= 2199:
+            self.fail("far")
+        return value.astimezone(dt.UTC)
+
+
+@extend_schema_field({"type": "string", "format": "decimal", "example": "1234567"})
+class PlainDecimalField(serializers.Field[Decimal, Any, str, Any]):
+    """A decimal as text without exponent and without trailing zeros, so that no client reads a float."""
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain_decimal(value)
+
+
+class ExactJSONParser(JSONParser):
+    """Reads numbers with every digit."""
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return json.load(codecs.getreader("utf-8")(stream), parse_float=Decimal, parse_constant=_no_number)
+        except ValueError as error:
+            raise exceptions.ParseError(f"JSON parse error - {error}") from error
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 class JsonAlways(BaseContentNegotiation):
@@ -118,7 +150,7 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     """Answer any exception of a view as ``application/problem+json`` (RFC 9457)."""
     set_rollback()
     if isinstance(error, BillingError):
-        return _refusal(error)
+        return _response(problem_of_refusal(error))
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or "There is nothing at this address.")
     elif isinstance(error, PermissionDenied):
@@ -126,31 +158,21 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     elif isinstance(error, ModelValidationError):
         error = exceptions.ValidationError(serializers.as_serializer_error(error))
     elif isinstance(error, RequestDataTooBig):
-        return _problem(413, "body_too_large", "The body is too large. Send it in smaller parts.")
+        return _response(problem_with(413, "body_too_large", "The body is too large. Send it in smaller parts."))
     if isinstance(error, exceptions.APIException):
         return _framework_error(error)
-    # What went wrong inside is for the log, not for the caller.
-    logger.error("unhandled error in %s", type(context.get("view")).__name__, exc_info=error)
-    return _problem(500, "internal_error", "Something went wrong on our side. It has been logged; try again.")
-
-
-def _refusal(error: BillingError) -> Response:
-    faults: Sequence[Fault] = ()
-    if isinstance(error, InvalidBatch):
-        faults = error.errors
-    elif error.field is not None:
-        faults = [Fault(field=error.field, code=error.code, detail=error.detail)]
-    return _problem(error.status, error.code, error.detail, faults)
+    return _response(problem_of_failure(error, where=type(context.get("view")).__name__))
 
 
 def _framework_error(error: exceptions.APIException) -> Response:
     if isinstance(error, exceptions.ValidationError):
         faults = list(_faults(error.get_full_details()))
         detail = faults[0].detail if len(faults) == 1 else f"{len(faults)} values cannot be taken as they are."
-        response = _problem(error.status_code, "invalid_input", detail, faults)
+        response = _response(problem_with(error.status_code, "invalid_input", detail, faults))
     else:
         code = error.get_codes()
-        response = _problem(error.status_code, code if isinstance(code, str) else error.default_code, str(error.detail))
+        named = code if isinstance(code, str) else error.default_code
+        response = _response(problem_with(error.status_code, named, str(error.detail)))
     if challenge := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
@@ -172,22 +194,8 @@ def _faults(details: Any, path: str = "", index: int | None = None) -> Iterator[
             yield from _faults(inner, path, index if is_fault else position)
 
 
-def _problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
-    body = problem_body(status, code, detail)
-    if faults:
-        body["errors"] = [fault.as_dict() for fault in faults]
-    return Response(body, status=status, content_type=PROBLEM_TYPE)
-
-
-def problem_body(status: int, code: str, detail: str) -> dict[str, Any]:
-    """The members that every problem has."""
-    return {
-        "type": f"urn:countinghouse:problem:{code}",
-        "title": http.HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
+def _response(problem: Problem) -> Response:
+    return Response(problem.body, status=problem.status, headers=dict(problem.headers), content_type=PROBLEM_TYPE)
 
 
 class NothingHere(APIView):

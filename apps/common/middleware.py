@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pghistory.middleware
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from apps.common.api import PROBLEM_TYPE, problem_body
+from apps.common.problems import PROBLEM_TYPE, problem_body
 
 # unfold's pages run on Alpine, which evaluates expressions and sets inline styles; nothing loads from elsewhere.
 CONTENT_SECURITY_POLICY = (

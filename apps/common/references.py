@@ -16,3 +16,12 @@ def is_in_use(row: models.Model) -> bool:
         )
         row.__dict__["_ch_is_in_use"] = known
     return known
+
+
+def count_uses(row: models.Model) -> int:
+    """How many rows that must be kept refer to this one."""
+    return sum(
+        relation.related_model._base_manager.filter(**{relation.field.name: row}).count()
+        for relation in row._meta.related_objects
+        if relation.on_delete is models.PROTECT
+    )

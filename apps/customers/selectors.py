@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.db.models import Value
+from apps.common.database import raw_cursor
+from apps.customers.models import Customer
 
-from apps.customers.models import Customer, CustomerAlias
+# Run for every batch of events. Should an alias and an external ID be alike, the external ID wins.
+_BY_SUBJECT = """
+    SELECT 0, alias, customer_id FROM customers_customeralias WHERE alias = ANY (%b::text[])
+    UNION ALL
+    SELECT 1, external_id, id FROM customers_customer WHERE external_id = ANY (%b::text[])
+    ORDER BY 1
+"""
 
 
 def customers_by_subject(subjects: Collection[str]) -> dict[str, int]:
     """Return the customer's primary key for each event subject that is an external ID or an alias."""
     wanted = list(set(subjects))
-    aliases = CustomerAlias.objects.filter(alias__in=wanted).values_list(Value(0), "alias", "customer_id")
-    customers = Customer.objects.filter(external_id__in=wanted).values_list(Value(1), "external_id", "id")
-    # One query. Should both know a subject, the external ID wins.
-    found = aliases.order_by().union(customers.order_by(), all=True)
-    return {subject: customer_id for _, subject, customer_id in sorted(found)}
+    with raw_cursor() as cursor:
+        cursor.execute(_BY_SUBJECT, [wanted, wanted], prepare=True)
+        return {subject: customer_id for _, subject, customer_id in cursor}
 
 
 def subjects_of(customer: Customer) -> list[str]:

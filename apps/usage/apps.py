@@ -12,6 +12,8 @@ class UsageConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from apps.usage import checks  # noqa: F401  (registers itself)
+
         # A migration or a flush may remove what this process remembers of the database.
         post_migrate.connect(_forget_known, sender=self)
 

@@ -7,13 +7,15 @@ know their element type and are several times faster, which counts on a path tha
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from psycopg import Cursor
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+
+Value = TypeVar("Value", int, int | None, bytes | None)
 
 _HEADER = struct.Struct(">iiIii")
 _NULL = b"\xff\xff\xff\xff"
@@ -53,27 +55,25 @@ class TimestamptzArray(BinaryArray):
 
 
 def smallints(values: Sequence[int]) -> SmallintArray:
-    return SmallintArray(_array(21, [_int16(2, value) for value in values]))
+    return SmallintArray(_elements(21, values, lambda value: _int16(2, value)))
 
 
 def integers(values: Sequence[int]) -> IntegerArray:
-    return IntegerArray(_array(23, [_int32(4, value) for value in values]))
+    return IntegerArray(_elements(23, values, lambda value: _int32(4, value)))
 
 
 def bigints(values: Sequence[int | None]) -> BigintArray:
-    return BigintArray(_array(20, [_NULL if value is None else _int64(8, value) for value in values]))
+    return BigintArray(_elements(20, values, _bigint))
 
 
 def timestamps(microseconds_since_2000: Sequence[int | None]) -> TimestamptzArray:
     """Instants as PostgreSQL keeps them: microseconds since the year 2000 began in UTC."""
-    return TimestamptzArray(
-        _array(1184, [_NULL if value is None else _int64(8, value) for value in microseconds_since_2000])
-    )
+    return TimestamptzArray(_elements(1184, microseconds_since_2000, _bigint))
 
 
 def texts(values: Sequence[bytes | None]) -> TextArray:
     """Texts, already encoded as UTF-8."""
-    return TextArray(_array(25, [_NULL if value is None else _length(len(value)) + value for value in values]))
+    return TextArray(_elements(25, values, _text))
 
 
 def uuids(values: Sequence[bytes]) -> UuidArray:
@@ -85,6 +85,25 @@ def register(cursor: Cursor[tuple[Any, ...]]) -> None:
     """Teach the cursor to send these arrays."""
     for kind, dumper in _DUMPERS.items():
         cursor.adapters.register_dumper(kind, dumper)
+
+
+def _bigint(value: int | None) -> bytes:
+    return _NULL if value is None else _int64(8, value)
+
+
+def _text(value: bytes | None) -> bytes:
+    return _NULL if value is None else _length(len(value)) + value
+
+
+def _elements(element_oid: int, values: Sequence[Value], element: Callable[[Value], bytes]) -> bytes:
+    """An array of values, of which batches have few: one source, some types and customers, one instant."""
+    distinct = set(values)
+    if len(distinct) == 1:
+        return _array(element_oid, [element(values[0]) * len(values)], len(values))
+    if len(distinct) < len(values) // 2:
+        known = {value: element(value) for value in distinct}
+        return _array(element_oid, [known[value] for value in values])
+    return _array(element_oid, [element(value) for value in values])
 
 
 def _array(element_oid: int, elements: Sequence[bytes], size: int | None = None) -> bytes:

@@ -18,8 +18,8 @@ from apps.billable_metrics.catalogue import Measure
 from apps.billable_metrics.definitions import Aggregation
 from apps.billable_metrics.formulas import EXACT
 from apps.billable_metrics.measuring import Data, Dimensions
+from apps.common.database import raw_cursor
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 
 EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # PostgreSQL's own.
 HOUR = 3_600 * 10**6
@@ -30,13 +30,13 @@ _exact_product = EXACT.multiply
 
 
 class CountedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event that was just stored or attributed. ``occurred`` is in microseconds since 2000."""
+    """An event that was just stored or attributed. ``occurred`` and ``hour`` are in microseconds since 2000."""
 
     id: int
     customer_id: int
     occurred: int
+    hour: int
     data: Data
-    measures: Sequence[Measure]
 
 
 class _State:
@@ -88,13 +88,10 @@ def _add_level(state: _State, value: Any, event: CountedEvent) -> None:
     _supersede(state, value, event)
 
 
-def _count_only(state: _State, value: Any, event: CountedEvent) -> None:
-    pass
-
-
-_ADD: dict[Aggregation, Callable[[_State, Any, CountedEvent], None]] = {
-    Aggregation.COUNT: _count_only,
-    Aggregation.UNIQUE_COUNT: _count_only,
+# None: the number of events is all.
+_ADD: dict[Aggregation, Callable[[_State, Any, CountedEvent], None] | None] = {
+    Aggregation.COUNT: None,
+    Aggregation.UNIQUE_COUNT: None,
     Aggregation.SUM: _add_to_total,
     Aggregation.AVERAGE: _add_to_total,
     Aggregation.MAX: _add_level,
@@ -113,27 +110,34 @@ class Deltas:
         self._states: dict[_Key, _State] = {}
         self._values: dict[tuple[int, int, int, Dimensions, str], list[int]] = {}
 
-    def add(self, events: Iterable[CountedEvent]) -> None:
-        states = self._states
-        for event in events:
-            hour = event.occurred - event.occurred % HOUR
-            for measure in event.measures:
-                measured = measure.measure(event.data)
-                if measured is None or not measure.is_mergeable:
-                    continue
-                dimensions, value = measured
-                key = (event.customer_id, measure.version_id, hour, dimensions)
-                state = states.get(key)
-                if state is None:
-                    state = states[key] = _State()
-                state.event_count += 1
-                _ADD[measure.aggregation](state, value, event)
-                if type(value) is str:
-                    self._add_value(event, measure, dimensions, value)
+    def add(self, events: Iterable[CountedEvent], measures: Sequence[Measure]) -> None:
+        """Add events of one type, measured by ``measures``."""
+        chosen = list(events)
+        for measure in measures:
+            if measure.is_mergeable:
+                self._add(chosen, measure)
 
-    def _add_value(self, event: CountedEvent, measure: Measure, dimensions: Dimensions, value: str) -> None:
+    def _add(self, events: Sequence[CountedEvent], measure: Measure) -> None:
+        states, measure_data = self._states, measure.measure
+        version_id, add = measure.version_id, _ADD[measure.aggregation]
+        for event in events:
+            measured = measure_data(event.data)
+            if measured is None:
+                continue
+            dimensions, value = measured
+            key = (event.customer_id, version_id, event.hour, dimensions)
+            state = states.get(key)
+            if state is None:
+                state = states[key] = _State()
+            state.event_count += 1
+            if add is not None:
+                add(state, value, event)
+            elif type(value) is str:
+                self._add_value(event, version_id, dimensions, value)
+
+    def _add_value(self, event: CountedEvent, version_id: int, dimensions: Dimensions, value: str) -> None:
         day = event.occurred - event.occurred % DAY
-        seen = self._values.setdefault((event.customer_id, measure.version_id, day, dimensions, value), [])
+        seen = self._values.setdefault((event.customer_id, version_id, day, dimensions, value), [])
         seen[:] = [min([event.occurred, *seen]), max([event.occurred, *seen])]
 
     def write(self, *, stamp: dt.datetime) -> None:
@@ -141,11 +145,11 @@ class Deltas:
         if self._states:
             with raw_cursor() as cursor:
                 binary.register(cursor)
-                cursor.execute(_WRITE_STATES, [stamp, *_state_columns(self._states)])
+                cursor.execute(_WRITE_STATES, [stamp, *_state_columns(self._states)], prepare=True)
         if self._values:
             with raw_cursor() as cursor:
                 binary.register(cursor)
-                cursor.execute(_WRITE_VALUES, [stamp, *_value_columns(self._values)])
+                cursor.execute(_WRITE_VALUES, [stamp, *_value_columns(self._values)], prepare=True)
 
 
 _WRITE_STATES = """

@@ -53,7 +53,8 @@ def canonical_json(data: Mapping[str, Any]) -> bytes:
     Raises TypeError for a float, which is not exact, and ValueError for a number out of range.
     """
     for value in data.values():
-        if type(value) not in _ENCODED_AS_THEY_ARE:
+        kind = type(value)
+        if kind not in _ENCODED_AS_THEY_ARE and not (kind is Decimal and _is_normal(value)):
             return _encode(_normalised(data))
     return _encode(data)
 
@@ -77,6 +78,12 @@ def payload_hash(event: EventInput, data: bytes) -> bytes:
     """
     head = f"{event.type}\0{event.subject}\0".encode()
     return hashlib.blake2b(head + data, digest_size=16).digest()
+
+
+def _is_normal(number: Decimal) -> bool:
+    """Whether the number is written as its normal form is: a fraction without trailing zeros and without exponent."""
+    text = str(number)
+    return "." in text and text[-1] != "0" and "E" not in text and len(text) <= _MOST_DECIMALS
 
 
 def _normalised(value: Any) -> Any:

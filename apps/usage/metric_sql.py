@@ -58,6 +58,20 @@ def metric_sql(
     )
 
 
+def readable_sql(definition: MetricDefinition, *, where: Sequence[str]) -> str:
+    """The statement that finds the events a metric counts, as people read it; its own conditions follow ``where``."""
+    parts = metric_sql(definition)
+    own = [f"event.type = {quoted(definition.event_type)}"]
+    own += [_condition(condition, "event.data") for condition in definition.conditions]
+    columns = [f"{parts.value} AS value"]
+    if definition.group_by:
+        columns.append(f"{parts.dimensions} AS dimensions")
+    if definition.aggregation != Aggregation.COUNT:
+        own.append(f"{parts.value} IS NOT NULL")
+    selected, conditions = ",\n       ".join(columns), "\n  AND ".join([*where, *own])
+    return f"SELECT {selected}\nFROM usage_event event\nWHERE {conditions}"
+
+
 def dimensions_sql(names: Sequence[str], data: str) -> str:
     if not names:
         return NO_DIMENSIONS

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 
 from celery import shared_task
 from django.utils import timezone
 
-from apps.usage import services
+from apps.usage import partitions, services
 
 DAYS_AHEAD = 92
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="usage.attribute_events")
@@ -41,3 +44,13 @@ def backfill_metrics(**_: object) -> None:
 def mend_cache(**_: object) -> None:
     """Compare the cache with the events; where it differs, say so and build it anew."""
     services.mend_cache()
+
+
+@shared_task(name="usage.detach_old_partitions")
+def detach_old_partitions(**_: object) -> None:
+    """Take the months out of the log that are older than EVENTS_KEEP_MONTHS says."""
+    detached, refused = partitions.detach_old_partitions(today=timezone.now().date())
+    for month in detached:
+        logger.info("usage events of %s were taken out of the log", partitions.month_name(month))
+    for refusal in refused:
+        logger.warning("a partition was left in the log: %s", refusal)

@@ -93,17 +93,44 @@ def test_rotating_asks_first_and_shows_the_new_secret(page: Client, key: ApiKey)
     assert (fresh.digest, fresh.name, fresh.scopes) == (digest_of(secret), "gateway", ["ingest"])
 
 
-def test_a_key_is_neither_changed_nor_deleted(page: Client, key: ApiKey) -> None:
-    assert post(page, url_of(KEY, "change", key.pk), {"name": "other", "scopes": ["manage"]}).status_code == 403
-    assert page.post(url_of(KEY, "delete", key.pk), {"post": "yes"}).status_code == 403
+def test_of_a_key_only_its_limit_changes(page: Client, key: ApiKey) -> None:
+    fields = {"name": "other", "scopes": ["manage"], "requests_per_minute": "600"}
+    assert post(page, url_of(KEY, "change", key.pk), fields).status_code == 302
     key.refresh_from_db()
-    assert (key.name, key.scopes) == ("gateway", ["ingest"])
+    assert (key.name, key.scopes, key.requests_per_minute) == ("gateway", ["ingest"], 600)
+
+    post(page, url_of(KEY, "change", key.pk), {"requests_per_minute": ""})
+    key.refresh_from_db()
+    assert key.requests_per_minute is None
+
+
+def test_a_limit_is_set_when_a_key_is_made_and_goes_with_its_rotation(page: Client) -> None:
+    post(page, url_of(KEY, "add"), {"name": "gateway", "scopes": ["ingest"], "requests_per_minute": "60"})
+    page.post(url_of(KEY, "rotate", ApiKey.objects.get().pk))
+    assert [key.requests_per_minute for key in ApiKey.objects.all()] == [60, 60]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "10000001"])
+def test_a_limit_is_a_number_of_requests(page: Client, key: ApiKey, limit: str) -> None:
+    response = post(page, url_of(KEY, "change", key.pk), {"requests_per_minute": limit})
+    assert "requests_per_minute" in errors_of(response)
+    key.refresh_from_db()
+    assert key.requests_per_minute is None
+
+
+def test_a_key_is_not_deleted_and_a_revoked_one_not_changed(page: Client, key: ApiKey) -> None:
+    assert page.post(url_of(KEY, "delete", key.pk), {"post": "yes"}).status_code == 403
+    confirm(page, url_of(KEY, "revoke", key.pk))
+    assert post(page, url_of(KEY, "change", key.pk), {"requests_per_minute": "5"}).status_code == 403
+    key.refresh_from_db()
+    assert key.requests_per_minute is None
 
 
 def test_a_reader_makes_and_ends_no_key(client: Client, key: ApiKey) -> None:
     client.force_login(viewer("access.apikey"))
     page_text(client, url_of(KEY, "change", key.pk))
     assert client.get(url_of(KEY, "add")).status_code == 403
+    assert post(client, url_of(KEY, "change", key.pk), {"requests_per_minute": "5"}).status_code == 403
     assert confirm(client, url_of(KEY, "revoke", key.pk)).status_code == 403
     assert client.post(url_of(KEY, "rotate", key.pk)).status_code == 403
     key.refresh_from_db()

@@ -13,7 +13,14 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from apps.access import selectors, services
 from apps.access.models import ApiKey, Scope
 from apps.access.selectors import forget_keys, live_key
-from apps.access.services import KeyRevoked, create_api_key, note_key_used, revoke_api_key, rotate_api_key
+from apps.access.services import (
+    KeyRevoked,
+    create_api_key,
+    limit_api_key,
+    note_key_used,
+    revoke_api_key,
+    rotate_api_key,
+)
 from apps.common.errors import InvalidInput
 from tests.conftest import utc
 
@@ -110,6 +117,41 @@ def test_a_rotated_key_has_a_new_secret_and_the_old_one_ends(
     assert (fresh.name, fresh.scopes, fresh.created_by) == ("gateway", ["read"], clerk)
     assert live_key(secret) is None
     assert live_key(fresh_secret) is not None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_000_001])
+def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
+    key, _ = make()
+    with pytest.raises(InvalidInput) as refusal:
+        limit_api_key(key=key, requests_per_minute=limit)
+    assert refusal.value.field == "requests_per_minute"
+    with pytest.raises(InvalidInput):
+        create_api_key(name="x", scopes=["read"], created_by=None, now=NOON, requests_per_minute=limit)
+    assert ApiKey.objects.get().requests_per_minute is None
+
+
+def test_the_database_refuses_a_limit_of_none_at_all() -> None:
+    with pytest.raises(IntegrityError):
+        ApiKey.objects.create(name="x", prefix="x", digest="x", scopes=["read"], created_at=NOON, requests_per_minute=0)
+
+
+def test_a_new_limit_holds_at_once_in_this_process(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    key, secret = make()
+    assert live_key(secret) is not None
+    with django_capture_on_commit_callbacks(execute=True):
+        limit_api_key(key=key, requests_per_minute=60)
+    found = live_key(secret)
+    assert found is not None
+    assert found.requests_per_minute == 60
+
+
+def test_a_revoked_key_has_no_limit_to_change() -> None:
+    key, _ = make()
+    revoke_api_key(key=key, now=NOON)
+    with pytest.raises(KeyRevoked):
+        limit_api_key(key=key, requests_per_minute=60)
 
 
 def test_a_revoked_key_cannot_be_rotated() -> None:

@@ -1,10 +1,11 @@
 """Ingestion over HTTP against raw COPY of the same rows: python -m tests.benchmarks.bench_ingest
 
 Ours is the whole path: a real gunicorn, batches of 1,000 CloudEvents over two connections, key check, validation,
-de-duplication for ever, attribution, commit. The limit is one COPY stream of as many rows, which were made ready
-beforehand: first into the very table of the events (partitioned, with its indexes), then into a plain heap
-without any index. IDs are random UUIDs, the worst order for an index; ``--ordered`` sends UUIDv7 instead. What was
-acknowledged is compared with what is stored. It makes, and removes, a database of its own.
+de-duplication for ever, attribution, three metrics, commit. The limits: one COPY stream of as many rows, made ready
+beforehand, into the very table of the events (partitioned, with its indexes) and into a plain heap without any index;
+and the very statements that our side runs, with all parameters made ready, from the same number of connections. IDs
+are random UUIDs, the worst order for an index; ``--ordered`` sends UUIDv7 instead. What was acknowledged is compared
+with what is stored. It makes, and removes, a database of its own.
 """
 
 from __future__ import annotations
@@ -12,31 +13,33 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import random
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from unittest import mock
 
-from tests.benchmarks.harness import Score, compare, own_database, report, set_up
+from tests.benchmarks.harness import Score, compare, own_database, report, serve, set_up
 
 set_up()
 
 import psycopg  # noqa: E402
+from django.db import transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from apps.access.models import Scope  # noqa: E402
 from apps.access.services import create_api_key  # noqa: E402
 from apps.billable_metrics.models import Aggregation  # noqa: E402
-from apps.usage.models import UsageEvent  # noqa: E402
-from tests.conftest import ROOT, database_url  # noqa: E402
+from apps.usage import binary  # noqa: E402
+from apps.usage.cloudevents import check_events, decode_json  # noqa: E402
+from apps.usage.intake import rules_now  # noqa: E402
+from apps.usage.models import UsageEventKey  # noqa: E402
+from apps.usage.services import record_events  # noqa: E402
+from tests.conftest import database_url  # noqa: E402
 from tests.factories import BillableMetricFactory, BillingEntityFactory, CustomerFactory  # noqa: E402
 
 BATCH_SIZE = 1000
@@ -62,9 +65,10 @@ def main() -> None:
     options = arguments.parse_args()
     with own_database("ingest"):
         secret, customer_ids = _set_up()
-        rounds = [_round(options.batches, customer_ids, options.ordered) for _ in range(2 * options.rounds + 1)]
-        with _server() as port:
-            _send(port, secret, rounds[-1].bodies)  # warms up: connections, partitions, names
+        rounds = [_round(options.batches, customer_ids, options.ordered) for _ in range(4 * options.rounds + 1)]
+        with serve(_gunicorn) as port:
+            _send(port, secret, rounds[2 * options.rounds].bodies)  # warms up: connections, partitions, names
+            statements = [_statements(one.bodies) for one in rounds[3 * options.rounds + 1 :]]
             same_table = compare(
                 ours=lambda number: _send(port, secret, rounds[number].bodies),
                 limit=lambda number: _copy("usage_event", rounds[number].rows),
@@ -75,17 +79,23 @@ def main() -> None:
                 limit=lambda number: _copy("bare_event", rounds[options.rounds + number].rows),
                 rounds=options.rounds,
             )
-        _check(sent=(2 * options.rounds + 1) * options.batches * BATCH_SIZE)
+            direct = compare(
+                ours=lambda number: _send(port, secret, rounds[2 * options.rounds + 1 + number].bodies),
+                limit=lambda number: _replay(statements[number]),
+                rounds=options.rounds,
+            )
+        _check(sent=(4 * options.rounds + 1) * options.batches * BATCH_SIZE)
     size = options.batches * BATCH_SIZE
     _report("COPY into the same table", same_table, size)
     _report("COPY into a heap without index", heap, size)
+    _report("the same statements, run directly", direct, size)
 
 
 def _report(limit: str, score: Score, size: int) -> None:
     report(
         f"ingest over HTTP, batches of {BATCH_SIZE:,}, {CONNECTIONS} connections, {len(score.ratios)} rounds: "
         f"ours over {limit} {score}; "
-        f"ours {size / score.ours_seconds:,.0f} events/s, COPY {size / score.limit_seconds:,.0f} rows/s"
+        f"ours {size / score.ours_seconds:,.0f} events/s, the limit {size / score.limit_seconds:,.0f} rows/s"
     )
 
 
@@ -174,54 +184,59 @@ def _send_some(port: int, secret: str, bodies: Sequence[bytes]) -> None:
     connection.close()
 
 
+Statement = tuple[Any, Any]
+
+
+def _statements(bodies: Sequence[bytes]) -> list[list[Statement]]:
+    """What our side runs for each batch, with its parameters; noted in transactions that are taken back."""
+    execute = psycopg.Cursor.execute
+    noted: list[Statement] = []
+
+    def note(cursor: psycopg.Cursor[Any], query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[Any]:
+        if params is not None:
+            noted.append((query, params))
+        return execute(cursor, query, params, **options)
+
+    found = []
+    for body in bodies:
+        events = check_events(decode_json(body), rules_now()).events
+        with mock.patch.object(psycopg.Cursor, "execute", note), transaction.atomic():
+            record_events(events=events, api_key_id=1)
+            transaction.set_rollback(True)
+        found.append(list(noted))
+        noted.clear()
+    return found
+
+
+def _replay(batches: Sequence[list[Statement]]) -> None:
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(lambda first: _replay_some(batches[first::CONNECTIONS]), range(CONNECTIONS)))
+
+
+def _replay_some(batches: Sequence[list[Statement]]) -> None:
+    with psycopg.connect(database_url()) as raw:
+        for batch in batches:
+            with raw.transaction(), raw.cursor() as cursor:
+                binary.register(cursor)
+                for query, params in batch:
+                    cursor.execute(query, params, prepare=True)
+
+
 def _copy(table: str, rows: bytes) -> None:
     statement = f"COPY {table} ({COLUMNS}) FROM STDIN"
     with psycopg.connect(database_url()) as connection, connection.cursor().copy(statement) as copy:
         copy.write(rows)
 
 
-@contextmanager
-def _server() -> Iterator[int]:
-    """A gunicorn as the demo runs it, on the benchmark's database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def _gunicorn(port: int) -> list[str]:
+    """A gunicorn as the demo runs it."""
     command = [sys.executable, "-m", "gunicorn", "billing_site.wsgi", "--bind", f"127.0.0.1:{port}"]
     command += ["--worker-class", "gthread", "--workers", "2", "--threads", "4"]
-    with tempfile.TemporaryDirectory() as var_dir:
-        environment = {
-            **os.environ,
-            "DATABASE_URL": database_url(),
-            "COUNTINGHOUSE_VAR": var_dir,
-            "DJANGO_SETTINGS_MODULE": "billing_site.settings",
-            "LOG_LEVEL": "WARNING",
-        }
-        server = subprocess.Popen(
-            [*command, "--no-control-socket", "--log-level", "warning"], cwd=ROOT, env=environment
-        )
-        try:
-            _wait_for(port)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("the server did not come up")
+    return [*command, "--no-control-socket", "--log-level", "warning"]
 
 
 def _check(*, sent: int) -> None:
-    stored = UsageEvent.objects.filter(pk__lt=1 << 62).count()
+    stored = UsageEventKey.objects.count()
     if stored != sent:
         raise RuntimeError(f"{sent:,} events were acknowledged and {stored:,} are stored")
 

@@ -6,11 +6,15 @@ score is the median of the rounds' ratios, printed with the smallest and the lar
 
 from __future__ import annotations
 
+import http.client
 import os
+import socket
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,6 +39,44 @@ def own_database(name: str) -> Iterator[None]:
     finally:
         connection.close()
         connection.creation.destroy_test_db(f"countinghouse_bench_{name}", verbosity=0)
+
+
+@contextmanager
+def serve(command: Callable[[int], Sequence[str]]) -> Iterator[int]:
+    """Run a web server of ours on a free port, on the benchmark's database, and give that port."""
+    from tests.conftest import ROOT, database_url
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as var_dir:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": database_url(),
+            "COUNTINGHOUSE_VAR": var_dir,
+            "DJANGO_SETTINGS_MODULE": "billing_site.settings",
+            "LOG_LEVEL": "WARNING",
+        }
+        server = subprocess.Popen(command(port), cwd=ROOT, env=environment)
+        try:
+            _wait_for(port)
+            yield port
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("the server did not come up")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from billing_site import processes
-from billing_site.processes import Ended, ProcessGroup, Program, listening_problem
+from billing_site.processes import Ended, ProcessGroup, Program, free_port_from, listening_problem
 
 WAIT = "import time; print('up'); time.sleep(60)"
 STUBBORN = r"""
@@ -95,3 +95,14 @@ def test_a_port_in_use_is_a_problem_and_a_free_one_is_none() -> None:
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("no.such.host.invalid", 8000)])
 def test_an_address_that_cannot_be_is_a_problem_too(host: str, port: int) -> None:
     assert "cannot be used" in str(listening_problem(host, port))
+
+
+def test_the_next_free_port_is_found() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        found = free_port_from("127.0.0.1", port)
+        assert found is not None
+        assert port < found < port + 20
+        assert free_port_from("127.0.0.1", port, tries=1) is None

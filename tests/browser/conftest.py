@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from pytest_django.live_server_helper import LiveServer
 
 # Playwright's synchronous interface keeps an event loop in this thread, which Django would take for async code.
@@ -15,7 +16,7 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -68,3 +69,14 @@ def page(chromium: Browser, live_server: LiveServer) -> Iterator[Page]:
     yield page
     context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def signed_in(page: Page) -> Page:
+    User.objects.create_superuser("ana", "ana@example.com", "a long passphrase")
+    page.goto("/admin/")
+    page.fill("[name=username]", "ana")
+    page.fill("[name=password]", "a long passphrase")
+    page.click("[type=submit]")
+    expect(page.get_by_text("Dashboard").first).to_be_visible()
+    return page

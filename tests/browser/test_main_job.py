@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import requests
-from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -23,17 +22,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TODAY = dt.datetime.now(dt.UTC).date()
 LAST_MONTH = (TODAY.replace(day=1) - dt.timedelta(days=1)).replace(day=1)
-
-
-@pytest.fixture
-def signed_in(page: Page) -> Page:
-    User.objects.create_superuser("ana", "ana@example.com", "a long passphrase")
-    page.goto("/admin/")
-    page.fill("[name=username]", "ana")
-    page.fill("[name=password]", "a long passphrase")
-    page.click("[type=submit]")
-    expect(page.get_by_text("Dashboard").first).to_be_visible()
-    return page
 
 
 def choose(page: Page, field: str, typed: str, option: str) -> None:

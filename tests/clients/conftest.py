@@ -1,4 +1,4 @@
-"""A real web server on the test's database, with a customer, metrics and keys, as a client would find it."""
+"""Real servers on the test's database, with a customer, metrics and keys, as a client would find it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.access.models import Scope
 from apps.access.services import create_api_key
+from billing_site.processes import ingest_command
 from tests.conftest import Processes, wait_until
 from tests.factories import BillableMetricFactory, CustomerFactory
 
@@ -23,9 +24,10 @@ PATIENCE = 10.0  # Seconds.
 
 @dataclass(frozen=True)
 class Server:
-    """Where clients send, and how to see what came of it."""
+    """Where clients send (``url``), where the rest of the API is, and how to see what came of it."""
 
     url: str
+    site: str
     key: str
     reading_key: str
     started_at: dt.datetime
@@ -34,11 +36,12 @@ class Server:
         """The measured whole quantity and the number of events of a customer, as the API tells them."""
         asked: dict[str, Any] = {
             "metric": metric,
-            "start": (self.started_at - dt.timedelta(days=1)).isoformat(),
+            # The examples of the documentation have times of their own.
+            "start": (self.started_at - dt.timedelta(days=1800)).isoformat(),
             "end": (self.started_at + dt.timedelta(days=1)).isoformat(),
         }
         response = requests.get(
-            f"{self.url}/api/v1/customers/{customer}/usage",
+            f"{self.site}/api/v1/customers/{customer}/usage",
             params=asked,
             headers={"Authorization": f"Bearer {self.reading_key}"},
             timeout=PATIENCE,
@@ -48,8 +51,9 @@ class Server:
         return int(told["quantity"]), told["event_count"]
 
 
-@pytest.fixture
-def server(transactional_db: None, processes: Processes) -> Iterator[Server]:
+@pytest.fixture(params=["site", "ingest"])
+def server(request: pytest.FixtureRequest, transactional_db: None, processes: Processes) -> Iterator[Server]:
+    """The site takes events itself; the ingest server does beside it."""
     CustomerFactory(external_id="acme", name="Acme")
     for value_property in ("input_tokens", "total_tokens"):
         BillableMetricFactory(code=value_property, event_type=EVENT_TYPE, value_property=value_property)
@@ -57,21 +61,28 @@ def server(transactional_db: None, processes: Processes) -> Iterator[Server]:
     now = timezone.now()
     _, key = create_api_key(name="client", scopes=[Scope.INGEST], created_by=None, now=now)
     _, reading_key = create_api_key(name="reader", scopes=[Scope.READ], created_by=None, now=now)
-    address = f"127.0.0.1:{_free_port()}"
-    web = ["gunicorn", "billing_site.wsgi", "--bind", address, "--worker-class", "gthread", "--threads", "4"]
-    gunicorn = processes.start(*web, "--no-control-socket")
-    server = Server(f"http://{address}", key, reading_key, now)
+    site_port, ingest_port = _free_port(), _free_port()
+    web = ["gunicorn", "billing_site.wsgi", "--bind", f"127.0.0.1:{site_port}", "--worker-class", "gthread"]
+    _start(processes, [*web, "--threads", "4", "--no-control-socket"], site_port)
+    if request.param == "ingest":
+        _start(processes, ingest_command("127.0.0.1", ingest_port), ingest_port)
+    site = f"http://127.0.0.1:{site_port}"
+    url = site if request.param == "site" else f"http://127.0.0.1:{ingest_port}"
+    yield Server(url, site, key, reading_key, now)
+    assert "Traceback" not in processes.logs(), processes.logs()
+
+
+def _start(processes: Processes, command: list[str], port: int) -> None:
+    process = processes.start(*command)
 
     def answers() -> bool:
-        assert gunicorn.poll() is None, processes.logs()
+        assert process.poll() is None, processes.logs()
         try:
-            return requests.get(f"{server.url}/healthz", timeout=PATIENCE).ok
+            return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE).ok
         except requests.ConnectionError:
             return False
 
-    wait_until(answers, what="the web server")
-    yield server
-    assert "Traceback" not in processes.logs(), processes.logs()
+    wait_until(answers, what=command[0])
 
 
 def _free_port() -> int:

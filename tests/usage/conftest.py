@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
-from django.test import Client
 from django.utils import timezone
 
 from apps.access.models import ApiKey, Scope
+from apps.access.rate import forget_requests
 from apps.access.selectors import forget_keys
 from apps.access.services import create_api_key
 from apps.billable_metrics.models import BillableMetric
 from tests.factories import BillableMetricFactory, CustomerFactory
+from tests.usage.shells import AsgiShell, DjangoShell, Shell
 
 BATCHED = "application/cloudevents-batch+json"
+COMMITS = pytest.mark.django_db(transaction=True)
+Post = Callable[..., HttpResponse]
 Send = Callable[..., HttpResponse]
 
 
@@ -55,20 +58,47 @@ def acme_metric(db: None) -> BillableMetric:
 @pytest.fixture
 def ingest_key(db: None) -> tuple[ApiKey, str]:
     forget_keys()
+    forget_requests()
     return create_api_key(name="gateway", scopes=[Scope.INGEST], created_by=None, now=timezone.now())
 
 
-@pytest.fixture
-def send(ingest_key: tuple[ApiKey, str]) -> Send:
-    """Post to the endpoint: events as a batch, or any body and headers."""
+# What the ingest application stores is committed for real, by a thread of its own.
+SHELLS = [pytest.param(DjangoShell, id="django"), pytest.param(AsgiShell, id="asgi", marks=COMMITS)]
 
-    def post(body: Any, content_type: str = BATCHED, key: str | None = ingest_key[1], **headers: str) -> HttpResponse:
-        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, db: None) -> Iterator[Shell]:
+    """The ways in for events, one after the other."""
+    with request.param() as shell:
+        yield shell
+
+
+@pytest.fixture
+def post(shell: Shell, ingest_key: tuple[ApiKey, str]) -> Post:
+    """Post any body to any address."""
+
+    def send(
+        address: str,
+        body: bytes | Sequence[bytes],
+        content_type: str = "application/json",
+        key: str | None = ingest_key[1],
+        **headers: str,
+    ) -> HttpResponse:
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        response: HttpResponse = Client().generic(  # type: ignore[assignment]
-            "POST", "/api/v1/events", sent, content_type=content_type, headers=headers
-        )
-        return response
+        if content_type:
+            headers["Content-Type"] = content_type
+        return shell.post(address, body, headers)
 
-    return post
+    return send
+
+
+@pytest.fixture
+def send(post: Post) -> Send:
+    """Post to the endpoint for CloudEvents: events as a batch, or any body and headers."""
+
+    def to_events(body: Any, content_type: str = BATCHED, **options: Any) -> HttpResponse:
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return post("/api/v1/events", sent, content_type, **options)
+
+    return to_events

@@ -1,10 +1,9 @@
-"""The events endpoint: what it takes, what it refuses, and what it answers."""
+"""The events endpoint: what it takes, what it refuses, and what it answers, through the site and the ingest server."""
 
 from __future__ import annotations
 
 import datetime as dt
 import gzip
-import io
 import json
 import uuid
 from decimal import Decimal
@@ -12,15 +11,15 @@ from typing import Any
 
 import pytest
 from django.http import HttpResponse
-from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from apps.access.models import ApiKey, Scope
-from apps.access.services import create_api_key, revoke_api_key
+from apps.access.services import create_api_key, limit_api_key, revoke_api_key
 from apps.billable_metrics.models import BillableMetric
 from apps.usage.models import UsageConflict, UsageEvent
-from tests.usage.conftest import BATCHED, Send, cloud_event, counts
+from tests.usage.conftest import BATCHED, Post, Send, cloud_event, counts
+from tests.usage.shells import Shell
 
 pytestmark = pytest.mark.django_db
 
@@ -114,19 +113,13 @@ def test_a_gzip_body_is_taken(send: Send) -> None:
     assert UsageEvent.objects.count() == 1
 
 
-def test_a_chunked_body_is_taken_and_bounded(send: Send, ingest_key: tuple[ApiKey, str], settings: Settings) -> None:
-    """A server that reads chunks itself says so, and gives no length."""
+def test_a_chunked_body_is_taken_and_bounded(post: Post, settings: Settings) -> None:
     settings.EVENTS_MAX_BODY_BYTES = 1000
+    body = json.dumps([cloud_event()]).encode()
 
-    def post(body: bytes) -> int:
-        chunked: Any = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
-        chunked["CONTENT_TYPE"] = BATCHED  # the client sets it with a body of its own only
-        headers = {"Authorization": f"Bearer {ingest_key[1]}"}
-        return Client().generic("POST", "/api/v1/events", content_type=BATCHED, headers=headers, **chunked).status_code
-
-    assert post(json.dumps([cloud_event()]).encode()) == 204
+    assert post("/api/v1/events", [body[:100], body[100:]], BATCHED).status_code == 204
     assert UsageEvent.objects.count() == 1
-    assert post(b" " * 1001) == 413
+    assert post("/api/v1/events", [b" " * 600, b" " * 401], BATCHED).status_code == 413
 
 
 def test_an_empty_batch_is_no_error(send: Send) -> None:
@@ -396,9 +389,10 @@ def test_a_wrong_key_is_refused(send: Send, key: str) -> None:
     assert problem(response)["code"] == "invalid_api_key"
 
 
-def test_another_scheme_is_refused(ingest_key: tuple[ApiKey, str]) -> None:
-    response = Client().post("/api/v1/events", headers={"Authorization": f"Token {ingest_key[1]}"})
+def test_another_scheme_is_refused(send: Send, ingest_key: tuple[ApiKey, str]) -> None:
+    response = send([cloud_event()], key=None, Authorization=f"Token {ingest_key[1]}")
     assert response.status_code == 401
+    assert problem(response)["code"] == "invalid_api_key"
 
 
 def test_a_key_without_the_scope_is_refused(send: Send) -> None:
@@ -421,14 +415,51 @@ def test_a_revoked_key_is_refused_at_once_in_this_process(
     assert UsageEvent.objects.count() == 1
 
 
+def test_a_key_that_another_process_revoked_is_refused_after_half_a_minute(
+    send: Send, ingest_key: tuple[ApiKey, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("apps.access.selectors.time.monotonic", lambda: clock[0])
+    assert send([cloud_event("one")]).status_code == 204
+
+    ApiKey.objects.filter(pk=ingest_key[0].pk).update(revoked_at=timezone.now())
+
+    clock[0] += 29
+    assert send([cloud_event("two")]).status_code == 204
+    clock[0] += 2
+    response = send([cloud_event("three")])
+    assert (response.status_code, problem(response)["code"]) == (401, "invalid_api_key")
+    assert UsageEvent.objects.count() == 2
+
+
+def test_a_request_notes_the_use_of_its_key(send: Send, ingest_key: tuple[ApiKey, str]) -> None:
+    send([])
+    ingest_key[0].refresh_from_db()
+    assert ingest_key[0].last_used_at is not None
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(
+    send: Send, ingest_key: tuple[ApiKey, str], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        limit_api_key(key=ingest_key[0], requests_per_minute=2)
+
+    assert [send([cloud_event(str(n))]).status_code for n in range(2)] == [204, 204]
+    refused = send([cloud_event("more")])
+
+    assert (refused.status_code, problem(refused)["code"]) == (429, "rate_limited")
+    assert 29 <= int(refused["Retry-After"]) <= 30
+    assert UsageEvent.objects.count() == 2
+
+
 def test_whatever_the_client_accepts_it_gets_json(send: Send) -> None:
     response = send([cloud_event()], Accept="text/html", Prefer="return=representation")
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json"
 
 
-def test_an_unknown_address_is_a_problem_too() -> None:
-    response: HttpResponse = Client().get("/api/v1/nothing-here")  # type: ignore[assignment]
+def test_an_unknown_address_is_a_problem_too(shell: Shell) -> None:
+    response = shell.request("GET", "/api/v1/nothing-here", {})
     assert response.status_code == 404
     assert problem(response)["code"] == "not_found"
 
@@ -436,10 +467,10 @@ def test_an_unknown_address_is_a_problem_too() -> None:
 def test_a_mistake_of_ours_tells_nothing_and_is_logged(
     send: Send, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("apps.usage.services.record_events", fail)
+    monkeypatch.setattr("apps.usage.services.record_batches", fail)
 
     response = send([cloud_event()])
 

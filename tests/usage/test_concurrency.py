@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 import psycopg
 import pytest
 from django.db import DataError, connection, transaction
 
+from apps.billable_metrics.models import BillableMetric
+from apps.common.database import raw_cursor
+from apps.customers.models import Customer
 from apps.usage import partitions
-from apps.usage.database import raw_cursor
 from apps.usage.models import UsageConflict, UsageEvent
 from apps.usage.selectors import UsageWindow, measure_usage
 from apps.usage.services import (
     RecordedBatch,
     UsageIsArriving,
     attribute_events,
+    backfill_metrics,
+    compare_usage,
     ensure_partitions,
+    fold_usage,
     record_events,
     settle_cutoff,
 )
@@ -34,6 +43,7 @@ from tests.usage.events import NOON, event
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Result = TypeVar("Result")
+DAY = dt.timedelta(days=1)
 WRITERS = 4
 
 
@@ -47,6 +57,12 @@ def in_thread(pool: ThreadPoolExecutor, work: Callable[[], Result]) -> Future[Re
             connection.close()
 
     return pool.submit(run)
+
+
+@pytest.fixture
+def acme(db: None) -> Customer:
+    customer: Customer = CustomerFactory(external_id="acme")
+    return customer
 
 
 def waiting_backends() -> int:
@@ -219,3 +235,77 @@ def test_making_a_partition_blocks_neither_readers_nor_writers() -> None:
             assert other.execute("SELECT count(*) FROM usage_event").fetchone() == (1,)
             other.execute("UPDATE usage_event SET data = '{}'")
         transaction.set_rollback(True)
+
+
+def test_a_read_is_exact_while_events_arrive_and_are_folded(acme: Customer) -> None:
+    """Each batch is one transaction of ten events of one unit, so that a reader may only ever see whole batches."""
+    metrics = [
+        BillableMetricFactory(value_property="input_tokens"),
+        BillableMetricFactory(aggregation="count", value_property=""),
+        BillableMetricFactory(aggregation="unique_count", value_property="user"),
+    ]
+    backfill_metrics()
+    windows = [UsageWindow(acme.pk, metric.current_version, NOON - DAY, NOON + DAY) for metric in metrics]
+    stop = threading.Event()
+    seen: list[list[Decimal]] = []
+
+    def ingest(writer: int) -> None:
+        for number in range(15):
+            batch = [
+                event(f"{writer}-{number}-{one}", data={"input_tokens": 1, "user": f"{writer}-{number}-{one}"})
+                for one in range(10)
+            ]
+            record_events(events=batch, api_key_id=None)
+
+    def fold() -> None:
+        while not stop.is_set():
+            fold_usage(at_once=3)
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append([usage.quantity for usage in measure_usage(windows, stored_before=None)])
+
+    with ThreadPoolExecutor(5) as pool:
+        background = [in_thread(pool, one) for one in (fold, read)]
+        writers = [in_thread(pool, partial(ingest, number)) for number in range(3)]
+        for writer in writers:
+            writer.result(60)
+        stop.set()
+        for one in background:
+            one.result(60)
+
+    assert seen
+    for tokens, calls, users in seen:
+        assert tokens % 10 == 0
+        assert calls % 10 == 0
+        assert users % 10 == 0
+    assert all(earlier[0] <= later[0] for earlier, later in itertools.pairwise(seen))
+    assert [usage.quantity for usage in measure_usage(windows, stored_before=None)] == [450, 450, 450]
+    fold_usage()
+    assert [usage.quantity for usage in measure_usage(windows, stored_before=None)] == [450, 450, 450]
+    assert compare_usage() == []
+
+
+def test_a_metric_that_is_made_while_events_arrive_counts_each_once(acme: Customer) -> None:
+    made: list[BillableMetric] = []
+
+    def ingest(writer: int) -> None:
+        for number in range(25):
+            record_events(events=[event(f"{writer}-{number}-{one}") for one in range(4)], api_key_id=None)
+
+    def define() -> None:
+        time.sleep(0.05)
+        made.append(BillableMetricFactory(aggregation="count", value_property=""))
+        backfill_metrics()
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [in_thread(pool, partial(ingest, number)) for number in range(3)]
+        running.append(in_thread(pool, define))
+        for one in running:
+            one.result(60)
+
+    fold_usage()
+    window = UsageWindow(acme.pk, made[0].current_version, NOON - DAY, NOON + DAY)
+    [usage] = measure_usage([window], stored_before=None)
+    assert usage.quantity == 300
+    assert compare_usage() == []

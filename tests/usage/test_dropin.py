@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
-import io
 import json
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.http import HttpResponse
-from django.test import Client
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as examples
@@ -25,7 +22,7 @@ from apps.billable_metrics.models import BillableMetric
 from apps.usage.dropin import LAGO, STRIPE, STRIPE_FORM
 from apps.usage.models import UsageConflict, UsageEvent
 from apps.usage.selectors import UsageWindow, measure_usage
-from tests.usage.conftest import cloud_event, counts
+from tests.usage.conftest import Post, cloud_event, counts
 
 pytestmark = pytest.mark.django_db
 
@@ -77,22 +74,6 @@ SENT = [
     pytest.param(METERS, STRIPE_V1, FORM, "stripe", id="stripe"),
     pytest.param(METERS_V2, STRIPE_V2, JSON, "stripe", id="stripe-v2"),
 ]
-Post = Callable[..., HttpResponse]
-
-
-@pytest.fixture
-def post(ingest_key: tuple[ApiKey, str]) -> Post:
-    def send(
-        address: str, body: bytes, content_type: str = JSON, key: str | None = ingest_key[1], **headers: str
-    ) -> HttpResponse:
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
-        response: HttpResponse = Client().generic(  # type: ignore[assignment]
-            "POST", address, body, content_type=content_type, headers=headers
-        )
-        return response
-
-    return send
 
 
 def answer(response: HttpResponse, status: int = 200) -> Any:
@@ -154,6 +135,24 @@ def test_a_key_with_the_scope_is_needed(post: Post, address: str, body: bytes, c
     assert post(address, body, content_type, key="ch_wrong").status_code == 401
     assert post(address, body, content_type, key=reader).status_code == 403
     assert not UsageEvent.objects.exists()
+
+
+@pytest.mark.parametrize(("address", "body", "content_type", "source"), SENT)
+def test_a_key_may_send_so_many_requests(
+    post: Post, settings: Settings, address: str, body: bytes, content_type: str, source: str
+) -> None:
+    settings.API_REQUESTS_PER_MINUTE = 1
+    assert post(address, body, content_type).status_code == 200
+
+    response = post(address, body, content_type)
+
+    assert (response.status_code, response["Retry-After"]) == (429, "60")
+    assert b"rate_limited" in response.content
+
+
+@pytest.mark.parametrize(("address", "body", "content_type", "source"), SENT)
+def test_an_unknown_packing_is_refused(post: Post, address: str, body: bytes, content_type: str, source: str) -> None:
+    assert post(address, body, content_type, **{"Content-Encoding": "br"}).status_code == 415
 
 
 @pytest.mark.parametrize(("address", "body", "content_type", "source"), SENT)
@@ -340,19 +339,9 @@ def test_a_lago_batch_is_a_list_of_events(post: Post, body: bytes) -> None:
     assert [fault["field"] for fault in problem["errors"]] == ["events"]
 
 
-def test_a_chunked_body_is_read_once_for_both_forms(ingest_key: tuple[ApiKey, str]) -> None:
-    """A server that reads chunks itself gives no length, and its stream cannot be read again."""
-
-    def send(body: bytes) -> HttpResponse:
-        chunked: Any = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
-        chunked["CONTENT_TYPE"] = JSON
-        headers = {"Authorization": f"Bearer {ingest_key[1]}"}
-        return Client().generic(  # type: ignore[return-value]
-            "POST", EVENTS, content_type=JSON, headers=headers, **chunked
-        )
-
-    assert counts(send(LAGO_ONE))[0] == 1
-    assert send(json.dumps([cloud_event("two")]).encode()).status_code == 204
+def test_a_chunked_body_is_read_once_for_both_forms(post: Post) -> None:
+    assert counts(post(EVENTS, [LAGO_ONE[:20], LAGO_ONE[20:]]))[0] == 1
+    assert post(EVENTS, [json.dumps([cloud_event("two")]).encode(), b""]).status_code == 204
     assert set(UsageEvent.objects.values_list("source__name", "event_id")) == {("lago", "lago-1"), ("gateway", "two")}
 
 
@@ -541,10 +530,10 @@ def test_what_is_no_meter_event_is_refused(post: Post, body: bytes) -> None:
 
 
 def test_a_mistake_of_ours_is_an_api_error_to_stripe(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr("apps.usage.services.record_events", fail)
+    monkeypatch.setattr("apps.usage.services.record_batches", fail)
 
     error = answer(post(METERS, STRIPE_V1, FORM), 500)["error"]
     assert (error["type"], error["code"]) == ("api_error", "internal_error")

@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.billable_metrics.models import BillableMetric
+from apps.common.database import TookTooLong, time_limit
 from apps.customers.models import Customer, CustomerAlias
 from apps.usage.admin import events as pages
-from apps.usage.database import TookTooLong, time_limit
 from apps.usage.models import UsageCorrection, UsageEvent
 from apps.usage.selectors import place_of
 from apps.usage.services import attribute_events, record_events, void_events
@@ -189,7 +189,7 @@ def test_the_page_counts_conflicts(page: Client) -> None:
 def test_the_page_says_why_a_metric_does_not_count_it(page: Client) -> None:
     BillableMetricFactory(name="Input tokens")
     record_events(events=[event("a", data={"tokens": 1})], api_key_id=None)
-    assert "nothing<br>No" in text_of(page, "a")
+    assert "nothing<br>No number in input_tokens, which is missing." in text_of(page, "a")
 
 
 # --- Correcting ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from apps.usage import database
+from apps.common import database
 from apps.usage.models import UsageEvent
 from apps.usage.selectors import place_of
 from apps.usage.services import attribute_events, attribution, corrections, record_events, void_events

@@ -6,12 +6,14 @@ import datetime as dt
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from apps.billable_metrics.models import BillableMetric
 from apps.common.errors import InvalidInput
 from apps.usage.models import QuarantinedEvent, UsageEvent
+from apps.usage.partitions import PartitionRefused
 from apps.usage.services import discard_events, quarantine_events, record_events, release_events
 from apps.usage.services.quarantine import NothingWaits
 from tests.usage.events import NOON, event
@@ -93,3 +95,14 @@ def test_staff_decide_on_the_list(client: Client, clerk: User, action: str, stat
 def test_an_empty_quarantine_says_what_it_is_for(client: Client, clerk: User) -> None:
     client.force_login(clerk)
     assert "Nothing is in quarantine" in client.get(reverse(LIST)).content.decode()
+
+
+def test_a_month_that_has_left_the_log_takes_no_single_event() -> None:
+    hold("a")
+    record_events(events=[event("b", at=LONG_AGO)], api_key_id=None)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE usage_event DETACH PARTITION usage_event_2012_05")
+        cursor.execute("ALTER TABLE usage_event_2012_05 RENAME TO usage_event_archive_2012_05")
+    with pytest.raises(PartitionRefused, match="The events of 2012-05 have left the log"):
+        release_events(ids=ids(), reason="x", actor=None, now=NOON)
+    assert QuarantinedEvent.objects.waiting().count() == 1

@@ -7,13 +7,10 @@ from typing import Any
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from apps.access.selectors import LiveKey, live_key
-from apps.access.services import note_key_used
-
-CHALLENGE = 'Bearer realm="Countinghouse"'
+from apps.access.admission import CHALLENGE, find_key, secret_in
+from apps.access.selectors import LiveKey
 
 
 class ApiClient:
@@ -35,16 +32,10 @@ class ApiKeyAuthentication(BaseAuthentication):
     """``request.auth`` becomes the LiveKey; a wrong or revoked key is refused with 401."""
 
     def authenticate(self, request: Request) -> tuple[ApiClient, LiveKey] | None:
-        header = request.headers.get("Authorization", "")
+        header = request.headers.get("Authorization")
         if not header:
             return None
-        scheme, _, secret = header.partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
-            raise AuthenticationFailed("Send the key as “Authorization: Bearer <key>”.", code="invalid_api_key")
-        key = live_key(secret.strip())
-        if key is None:
-            raise AuthenticationFailed("This API key is unknown or was revoked.", code="invalid_api_key")
-        note_key_used(key_id=key.id, now=timezone.now())
+        key = find_key(secret_in(header), timezone.now())
         return ApiClient(key.name), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.customers.models import Customer
+from apps.common.api import StrictSerializer
+from apps.customers.models import BillingEntity, Customer
 
 Slug = serializers.SlugRelatedField[Any]
 
@@ -38,3 +39,32 @@ class CustomerSerializer(serializers.ModelSerializer[Customer]):
             "created_at",
         ]
         read_only_fields = fields
+
+
+class CustomerInput(StrictSerializer, serializers.ModelSerializer[Customer]):
+    """A customer as it is sent. The service has the last word on what may be stored."""
+
+    billing_entity: Slug = serializers.SlugRelatedField(
+        "invoice_prefix",
+        queryset=BillingEntity.objects.all(),
+        required=False,
+        help_text="Invoice prefix of the company of yours that bills; the first that was made if it is left out.",
+    )
+    parent: Slug = serializers.SlugRelatedField(  # type: ignore[assignment]
+        "external_id", queryset=Customer.objects.all(), required=False, allow_null=True, help_text="External ID."
+    )
+    aliases = serializers.ListField(
+        child=serializers.CharField(max_length=128),
+        required=False,
+        help_text="Other names that events use as their subject. A list replaces the one before.",
+    )
+    country = serializers.CharField(required=False, allow_blank=True, max_length=2, help_text="ISO 3166, such as DE.")
+
+    class Meta:
+        model = Customer
+        fields = [name for name in CustomerSerializer.Meta.fields if name != "created_at"]
+        extra_kwargs = {
+            # The service checks this, after it has looked whether the very same customer is there already.
+            "external_id": {"validators": []},
+            "timezone": {"help_text": "IANA name; that of the billing entity if it is left out."},
+        }

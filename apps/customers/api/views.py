@@ -1,17 +1,24 @@
-"""Reading customers."""
+"""Customers: read, made and changed."""
 
 from __future__ import annotations
 
+from django.db import IntegrityError, transaction
+from django.shortcuts import get_object_or_404
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import serializers, status
 from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from apps.access.models import Scope
-from apps.common.api import JsonAlways
-from apps.customers.api.serializers import CustomerSerializer
+from apps.access.api.permissions import ReadOrManage
+from apps.common.api import JsonAlways, problem
+from apps.customers.api.serializers import CustomerInput, CustomerSerializer
 from apps.customers.models import Customer
+from apps.customers.services import create_customer, update_customer
 
 CUSTOMERS = Customer.objects.select_related("billing_entity", "parent").prefetch_related("aliases")
+_REFUSED = {400: problem("What is wrong, at its field."), 403: problem("The key has no manage scope.")}
 
 
 class CustomerFilter(filters.FilterSet):  # type: ignore[misc]
@@ -26,22 +33,83 @@ class CustomerFilter(filters.FilterSet):  # type: ignore[misc]
 
 
 @extend_schema_view(get=extend_schema(operation_id="list_customers", summary="List customers", tags=["customers"]))
-class CustomerList(ListAPIView[Customer]):
+class CustomerList(ReadOrManage, ListAPIView[Customer]):
     """Customers, the newest first. Needs the `read` scope."""
 
-    required_scope = Scope.READ
     content_negotiation_class = JsonAlways
     queryset = CUSTOMERS
     serializer_class = CustomerSerializer
     filterset_class = CustomerFilter
 
+    @extend_schema(
+        operation_id="create_customer",
+        summary="Make a customer",
+        description="Events that name it already are billed from now on. The same request again changes nothing and "
+        "answers 200. Needs the `manage` scope.",
+        tags=["customers"],
+        request=CustomerInput,
+        responses={
+            201: CustomerSerializer,
+            200: OpenApiResponse(CustomerSerializer, "There is this very customer already."),
+            **_REFUSED,
+        },
+        examples=[
+            OpenApiExample(
+                "a customer",
+                {"external_id": "northwind", "name": "Northwind", "timezone": "Europe/Berlin", "aliases": ["proj-7"]},
+                request_only=True,
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        sent = CustomerInput(data=request.data)
+        sent.is_valid(raise_exception=True)
+        known = _known(sent)
+        if known is not None:
+            return Response(CustomerSerializer(known).data)
+        try:
+            customer = create_customer(**sent.validated_data)
+        except IntegrityError:
+            # Another request made it meanwhile: perhaps the same one, sent twice.
+            known = _known(sent)
+            if known is None:
+                raise serializers.ValidationError({"external_id": "This ID or alias is another customer's."}) from None
+            return Response(CustomerSerializer(known).data)
+        return Response(CustomerSerializer(customer).data, status=status.HTTP_201_CREATED)
+
+
+def _known(sent: CustomerInput) -> Customer | None:
+    """The customer that was sent, where there is one that differs in nothing."""
+    fields = dict(sent.validated_data)
+    aliases = fields.pop("aliases", None)
+    customer = CUSTOMERS.filter(external_id=fields["external_id"]).first()
+    if customer is None or any(getattr(customer, name) != value for name, value in fields.items()):
+        return None
+    is_same = aliases is None or {alias.alias for alias in customer.aliases.all()} == set(aliases)
+    return customer if is_same else None
+
 
 @extend_schema_view(get=extend_schema(operation_id="get_customer", summary="Get a customer", tags=["customers"]))
-class CustomerDetail(RetrieveAPIView[Customer]):
+class CustomerDetail(ReadOrManage, RetrieveAPIView[Customer]):
     """One customer, by external ID. Needs the `read` scope."""
 
-    required_scope = Scope.READ
     content_negotiation_class = JsonAlways
     queryset = CUSTOMERS
     serializer_class = CustomerSerializer
     lookup_field = "external_id"
+
+    @extend_schema(
+        operation_id="change_customer",
+        summary="Change a customer",
+        description="What is left out stays; `aliases` replaces all that there are. Needs the `manage` scope.",
+        tags=["customers"],
+        request=CustomerInput(partial=True),
+        responses={200: CustomerSerializer, 404: problem("No such customer."), **_REFUSED},
+    )
+    @transaction.atomic
+    def patch(self, request: Request, external_id: str) -> Response:
+        customer = get_object_or_404(Customer.objects.select_for_update(), external_id=external_id)
+        sent = CustomerInput(customer, data=request.data, partial=True)
+        sent.is_valid(raise_exception=True)
+        update_customer(customer=customer, **sent.validated_data)
+        return Response(CustomerSerializer(CUSTOMERS.get(pk=customer.pk)).data)

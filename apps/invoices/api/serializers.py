@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from typing import Any, TypedDict
 
 from djmoney.money import Money
@@ -11,18 +10,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.common.api import PlainDecimalField
 from apps.invoices.models import Invoice, InvoiceDocument, InvoiceLine
-from apps.pricing.formatting import plain_decimal
 from apps.pricing.money import minor_units
 from apps.pricing.periods import Period
-
-
-@extend_schema_field({"type": "string", "format": "decimal", "example": "1234567"})
-class PlainDecimalField(serializers.Field[Decimal, Any, str, Any]):
-    """A decimal as text without exponent and without trailing zeros."""
-
-    def to_representation(self, value: Decimal) -> str:
-        return plain_decimal(value)
 
 
 @extend_schema_field({"type": "string", "format": "decimal", "example": "187.98"})

@@ -28,12 +28,12 @@ from apps.common.admin import (
     register_panel,
     show_dialog_again,
 )
+from apps.common.database import TookTooLong, time_limit
 from apps.common.errors import BillingError
 from apps.common.formatting import format_instant
 from apps.usage.admin.base import MOST_COUNTED, MOST_TYPES, LogRowAdmin, data_block
 from apps.usage.admin.searching import RANGES, AskedWindow, SearchForm, asked_window
 from apps.usage.cloudevents import NotJson, decode_json
-from apps.usage.database import TookTooLong, time_limit
 from apps.usage.events import readable_json
 from apps.usage.models import EventType, UsageEvent, UsageSource
 from apps.usage.selectors import EventQuery, place_of

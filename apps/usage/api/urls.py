@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from apps.usage.api import dropin, views
+from apps.usage.api import dropin, exports, usage, views
 
 urlpatterns = [
-    path("events", dropin.RecordEventsOrLago.as_view(), name="api-events"),
+    path("events", views.RecordEvents.as_view(), name="api-events"),
     path("events/batch", dropin.LagoBatch.as_view(), name="api-events-batch"),
-    path("customers/<str:external_id>/usage", views.CustomerUsage.as_view(), name="api-customer-usage"),
+    path("customers/<str:external_id>/usage", usage.CustomerUsage.as_view(), name="api-customer-usage"),
+    path("exports/events", exports.ExportEvents.as_view(), name="api-export-events"),
+    path("exports/usage", exports.ExportUsage.as_view(), name="api-export-usage"),
 ]
 
 # Where the clients of other products look, below the root of the site.

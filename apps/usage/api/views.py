@@ -1,39 +1,25 @@
-"""The endpoint that takes usage events."""
+"""The endpoint that takes usage events, as the API describes it."""
 
 from __future__ import annotations
 
-import datetime as dt
-import zlib
 from collections.abc import Mapping
 from typing import Any, cast
 
 from django.conf import settings
-from django.utils import timezone
+from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import status
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.models import Scope
 from apps.access.selectors import LiveKey
-from apps.billable_metrics.models import version_in_force
-from apps.billable_metrics.selectors import summed_properties_by_event_type
 from apps.common.api import JsonAlways, problem
-from apps.common.errors import BillingError
-from apps.customers.models import Customer
-from apps.usage import cloudevents, services
-from apps.usage.api.serializers import MeasuredUsageSerializer, RecordedSerializer, UsageQuerySerializer
-from apps.usage.cloudevents import CheckedEvents, NotJson, Rules
-from apps.usage.selectors import UsageWindow, measure_usage
-from apps.usage.services import RecordedBatch
-
-STRUCTURED = "application/cloudevents+json"
-BATCHED = "application/cloudevents-batch+json"
-PLAIN = "application/json"
-GZIP_WINDOW = 16 + zlib.MAX_WBITS
+from apps.usage import intakes, services
+from apps.usage.api.serializers import RecordedSerializer
+from apps.usage.intake import BATCHED, PLAIN, STRUCTURED, BodyTooLarge, Intake, rules_now
+from apps.usage.services import EventBatch
 
 EXAMPLE_EVENT = {
     "specversion": "1.0",
@@ -55,28 +41,46 @@ EXAMPLE_ANSWER = {
 }
 
 
-class UnsupportedContent(BillingError):
-    code = "unsupported_media_type"
-    status = 415
-
-
-class BodyTooLarge(BillingError):
-    code = "body_too_large"
-    status = 413
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The body is larger than {limit:,} bytes. Send it in smaller parts.")
-
-
 def _count_header(name: str) -> OpenApiParameter:
     return OpenApiParameter(f"Countinghouse-{name}", OpenApiTypes.INT, OpenApiParameter.HEADER, response=[200, 204])
 
 
-class RecordEvents(APIView):
-    """Takes CloudEvents, one or many, and answers once they are committed."""
+class EventsView(APIView):
+    """The HTTP side of an intake: brings it the request, has its events stored, and sends what it answers."""
 
     required_scope = Scope.INGEST
     content_negotiation_class = JsonAlways
+    intake_class: type[Intake]
+    intake: Intake
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # Before anything is refused: an intake words refusals for its clients.
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.intake = self.intake_class(headers, request.META.get("QUERY_STRING", ""))
+        super().initial(request, *args, **kwargs)
+
+    def record(self, request: Request) -> HttpResponse:
+        batches = self.intake.read(_raw_body(request, settings.EVENTS_MAX_BODY_BYTES), rules_now())
+        key_id = cast(LiveKey, request.auth).id
+        recorded = services.record_batches([EventBatch(events, key_id) for events in batches])
+        answer = self.intake.answer(recorded)
+        response = HttpResponse(answer.body, status=answer.status)
+        del response["Content-Type"]
+        for name, value in answer.headers:
+            response[name.decode().title()] = value.decode()
+        return response
+
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        if isinstance(response.data, dict):
+            response.data, response.content_type = self.intake.envelope(response.status_code, response.data)
+        return response
+
+
+class RecordEvents(EventsView):
+    """Takes CloudEvents, one or many, and answers once they are committed."""
+
+    intake_class = intakes.CloudEvents
 
     @extend_schema(
         operation_id="record_events",
@@ -116,6 +120,8 @@ class RecordEvents(APIView):
             403: problem("The key has no ingest scope."),
             413: problem("Too many bytes or events."),
             415: problem("A content type or encoding that is not taken."),
+            429: problem("More requests than the key may send; `Retry-After` says when to go on."),
+            503: problem("Nothing can be stored right now; `Retry-After` says when to send it again."),
         },
         examples=[
             OpenApiExample("one event", EXAMPLE_EVENT, request_only=True, media_type=STRUCTURED),
@@ -123,93 +129,8 @@ class RecordEvents(APIView):
             OpenApiExample("plain JSON", [EXAMPLE_EVENT], request_only=True, media_type=PLAIN),
         ],
     )
-    def post(self, request: Request) -> Response:
-        now = timezone.now()
-        preferences = _preferences(request)
-        is_lenient = preferences.get("handling") == "lenient"
-        sent, requires_specversion = _sent_events(request)
-        if len(sent) > settings.EVENTS_MAX_BATCH:
-            raise cloudevents.BatchTooLarge(len(sent), settings.EVENTS_MAX_BATCH)
-        checked = cloudevents.check_events(sent, _rules(now, requires_specversion))
-        if not is_lenient:
-            checked.require_all()
-        key = cast(LiveKey, request.auth)
-        recorded = services.record_events(events=checked.events, api_key_id=key.id)
-        if is_lenient or preferences.get("return") == "representation":
-            return _counted(recorded, Response(_representation(checked, recorded)))
-        return _counted(recorded, Response(status=status.HTTP_204_NO_CONTENT))
-
-
-class CustomerUsage(APIView):
-    """Measures what an invoice would charge for, at any moment."""
-
-    required_scope = Scope.READ
-    content_negotiation_class = JsonAlways
-
-    @extend_schema(
-        operation_id="get_customer_usage",
-        summary="Measure a customer's usage",
-        tags=["usage"],
-        description="The quantity of one metric over events in `[start, end)`. Needs the `read` scope.",
-        parameters=[UsageQuerySerializer],
-        responses={200: MeasuredUsageSerializer, 400: problem("A parameter is wrong."), 404: problem("No customer.")},
-    )
-    def get(self, request: Request, external_id: str) -> Response:
-        customer = get_object_or_404(Customer, external_id=external_id)
-        query = UsageQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        metric, start, end = (query.validated_data[name] for name in ("metric", "start", "end"))
-        version = version_in_force(metric.versions.all(), at=start)
-        [usage] = measure_usage([UsageWindow(customer.pk, version, start, end)], stored_before=None)
-        answer = {
-            "customer": customer.external_id,
-            "metric": metric.code,
-            "start": start,
-            "end": end,
-            "quantity": usage.quantity,
-            "unit": metric.unit_plural,
-            "event_count": usage.event_count,
-        }
-        return Response(MeasuredUsageSerializer(answer).data)
-
-
-def _rules(now: dt.datetime, requires_specversion: bool) -> Rules:
-    return Rules(
-        now=now,
-        earliest=now - dt.timedelta(days=settings.EVENTS_MAX_AGE_DAYS),
-        latest=now + dt.timedelta(hours=settings.EVENTS_MAX_AHEAD_HOURS),
-        summed=summed_properties_by_event_type(),
-        requires_specversion=requires_specversion,
-    )
-
-
-def _sent_events(request: Request) -> tuple[list[Any], bool]:
-    """The events in the body, unchecked, and whether their form demands ``specversion``."""
-    content_type = (request.content_type or "").partition(";")[0].strip().lower()
-    body = _body(request)
-    is_json = content_type == PLAIN or content_type.endswith("+json")
-    if content_type not in (STRUCTURED, BATCHED) and "ce-id" in request.headers:
-        if content_type and not is_json:
-            raise UnsupportedContent("The data of an event is JSON. Send Content-Type: application/json, or none.")
-        return [cloudevents.binary_event(request.headers, body)], True
-    if content_type not in (STRUCTURED, BATCHED, PLAIN):
-        raise UnsupportedContent(f"Send the events as {STRUCTURED}, {BATCHED} or {PLAIN}.")
-    decoded = cloudevents.decode_json(body)
-    if content_type == BATCHED and not isinstance(decoded, list):
-        raise NotJson("A batch is a JSON array of events.")
-    if content_type == STRUCTURED and not isinstance(decoded, dict):
-        raise NotJson(f"One event is a JSON object; send several as {BATCHED}.")
-    return decoded if isinstance(decoded, list) else [decoded], content_type != PLAIN
-
-
-def _body(request: Request) -> bytes:
-    """The body, unpacked. Never takes up more memory than the limit allows, whatever was sent."""
-    limit: int = settings.EVENTS_MAX_BODY_BYTES
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise UnsupportedContent("The body may be packed with gzip only.")
-    body: bytes = _raw_body(request, limit)
-    return _unpacked(body, limit) if encoding == "gzip" else body
+    def post(self, request: Request) -> HttpResponse:
+        return self.record(request)
 
 
 def _raw_body(request: Request, limit: int) -> bytes:
@@ -224,46 +145,3 @@ def _raw_body(request: Request, limit: int) -> bytes:
     if len(body) > limit:
         raise BodyTooLarge(limit)
     return body
-
-
-def _unpacked(packed: bytes, limit: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=GZIP_WINDOW)
-    try:
-        body = unpacker.decompress(packed, limit + 1)
-    except zlib.error as error:
-        raise NotJson("The body is not valid gzip.") from error
-    if len(body) > limit:
-        raise BodyTooLarge(limit)
-    if not unpacker.eof or unpacker.unused_data:
-        raise NotJson("The body is not one whole gzip stream.")
-    return body
-
-
-def _preferences(request: Request) -> dict[str, str]:
-    """The request's ``Prefer`` header (RFC 7240); what we do not know is ignored, as it should be."""
-    pairs = (part.partition(";")[0].partition("=") for part in request.headers.get("Prefer", "").split(","))
-    return {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in pairs}
-
-
-def _counted(recorded: RecordedBatch, response: Response) -> Response:
-    response["Countinghouse-Accepted"] = str(recorded.accepted)
-    response["Countinghouse-Duplicates"] = str(recorded.duplicates)
-    response["Countinghouse-Conflicts"] = str(len(recorded.conflicts))
-    response["Countinghouse-Unattributed"] = str(recorded.unattributed)
-    return response
-
-
-def _representation(checked: CheckedEvents, recorded: RecordedBatch) -> dict[str, Any]:
-    return {
-        "accepted": recorded.accepted,
-        "duplicates": recorded.duplicates,
-        "conflicts": len(recorded.conflicts),
-        "unattributed": recorded.unattributed,
-        "rejected": len({fault.index for fault in checked.faults}),
-        "conflicting_events": [
-            # Events that were left out do not count in the batch that was stored, but they do for the caller.
-            {"index": checked.indexes[conflict.index], "source": conflict.source, "id": conflict.event_id}
-            for conflict in recorded.conflicts
-        ],
-        "errors": [fault.as_dict() for fault in checked.faults],
-    }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from apps.common.database import raw_cursor
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 from apps.usage.selectors.states import EVER
 from apps.usage.selectors.windows import UsageWindow, micros
 

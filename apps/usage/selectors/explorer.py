@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
-from apps.usage.database import raw_cursor
+from apps.common.database import raw_cursor
 from apps.usage.models import UsageEvent
 from apps.usage.partitions import partition_bounds
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.usage.database import raw_cursor
+from apps.common.database import raw_cursor
 
 LATE_AFTER = dt.timedelta(hours=24)
 MOST_COUNTED = 10_000

@@ -10,8 +10,8 @@ from decimal import Decimal
 from apps.billable_metrics.definitions import Aggregation, MetricDefinition, TimeUnit
 from apps.billable_metrics.formulas import EXACT
 from apps.billable_metrics.measuring import Dimensions
+from apps.common.database import raw_cursor
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 from apps.usage.deltas import DAY
 from apps.usage.selectors.states import (
     EVER,
@@ -191,9 +191,9 @@ def measure_distinct(
         left, _distinct_from_events([asked[position] for position in left], stored_before, group_by), strict=True
     ):
         counted[position] = found
-    states = states_of(stretches, stored_before=stored_before)
+    states = states_of(stretches, stored_before=stored_before, group_by=group_by)
     return [
-        _distinct_usage(found or {}, events.get((), State()).event_count)
+        _distinct_usage(found or {}, {dims: state.event_count for dims, state in events.items()})
         for found, events in zip(counted, states, strict=True)
     ]
 
@@ -202,12 +202,12 @@ def measure_distinct(
 _Distinct = dict["Dimensions | None", int]
 
 
-def _distinct_usage(counted: _Distinct, event_count: int) -> MeasuredUsage:
+def _distinct_usage(counted: _Distinct, event_counts: dict[Dimensions, int]) -> MeasuredUsage:
     groups = sorted((dims for dims in counted if dims), key=in_order)
     return MeasuredUsage(
         Decimal(counted.get(None, 0)),
-        event_count,
-        tuple(GroupUsage(dims, Decimal(counted[dims]), 0) for dims in groups),
+        sum(event_counts.values()),
+        tuple(GroupUsage(dims, Decimal(counted[dims]), event_counts.get(dims, 0)) for dims in groups),
     )
 
 
@@ -304,7 +304,7 @@ def measure_percentiles(
         rank = windows[positions[0]].version.definition.percentile_rank or Decimal(100)
         statement = f"""
             SELECT position, dims, grouping(dims) = 1, count(*),
-                   (array_agg(value ORDER BY value))[ceil(count(*) * {rank:f} / 100)::integer]
+                   (array_agg(value ORDER BY value))[ceil(count(*) * {rank:f}::numeric / 100)::integer]
             {{matched}} GROUP BY GROUPING SETS ((position), (position, dims))
         """
         rows = read_matched(

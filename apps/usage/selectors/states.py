@@ -19,8 +19,8 @@ from apps.billable_metrics.definitions import Aggregation
 from apps.billable_metrics.formulas import EXACT
 from apps.billable_metrics.measuring import Dimensions
 from apps.billable_metrics.models import MetricVersion
+from apps.common.database import raw_cursor
 from apps.usage import binary
-from apps.usage.database import raw_cursor
 from apps.usage.deltas import DAY, HOUR
 from apps.usage.metric_sql import metric_sql
 from apps.usage.selectors.windows import UsageWindow, micros

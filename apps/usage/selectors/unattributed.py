@@ -15,7 +15,7 @@ from typing import Any
 
 from apps.billable_metrics.definitions import Aggregation
 from apps.billable_metrics.models import BillableMetric, MetricVersion, latest_version
-from apps.usage.database import TookTooLong, raw_cursor, time_limit
+from apps.common.database import TookTooLong, raw_cursor, time_limit
 from apps.usage.metric_sql import metric_sql
 from apps.usage.models import EventType, IgnoredKind, IgnoredUsage, UsageEvent
 from apps.usage.selectors.explorer import DAY, newest_events

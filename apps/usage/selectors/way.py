@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Sum
 
-from apps.billable_metrics.definitions import Aggregation, MetricDefinition
-from apps.billable_metrics.measuring import Value, measurer
+from apps.billable_metrics.measuring import Value, explain, measurer
 from apps.billable_metrics.models import MetricVersion
 from apps.usage.models import UsageConflict, UsageEvent
 from apps.usage.selectors.events import chain_of
@@ -81,23 +78,3 @@ def measurements_of(event: UsageEvent) -> list[Measurement]:
         reasons = () if measured is not None else explain(version.definition, event.data)
         found.append(Measurement(version, measured is not None, value, named, reasons))
     return found
-
-
-def explain(definition: MetricDefinition, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why the data of an event of the metric's type does not count, in sentences; empty when it does."""
-    if measurer(definition)(data) is not None:
-        return ()
-    if definition.aggregation != Aggregation.COUNT and measurer(_unfiltered(definition))(data) is None:
-        names = ", ".join(definition.numeric_properties) or definition.value_property
-        return (f"No value in {names}.",)
-    return tuple(f"Not met: {condition.describe()}." for condition in definition.conditions)
-
-
-def _unfiltered(definition: MetricDefinition) -> MetricDefinition:
-    return MetricDefinition(
-        event_type=definition.event_type,
-        aggregation=definition.aggregation,
-        value_property=definition.value_property,
-        value_expression=definition.value_expression,
-        percentile_rank=definition.percentile_rank,
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from apps.billable_metrics import catalogue
+from apps.common.database import raw_cursor, row_by_row
 from apps.common.errors import InvalidInput
 from apps.common.history import acting
 from apps.common.jobs import enqueue_after_commit
@@ -16,8 +18,7 @@ from apps.customers.models import Customer
 from apps.customers.selectors import customers_by_subject
 from apps.customers.services import add_alias
 from apps.usage.cloudevents import decode_json
-from apps.usage.database import raw_cursor, row_by_row
-from apps.usage.deltas import CountedEvent, Deltas
+from apps.usage.deltas import HOUR, CountedEvent, Deltas
 from apps.usage.models import IgnoredKind, IgnoredUsage
 from apps.usage.selectors.unattributed import unattributed_subjects
 from apps.usage.selectors.windows import micros
@@ -90,17 +91,20 @@ def heed_usage(*, kind: IgnoredKind, name: str, actor: User | None) -> None:
 
 
 @transaction.atomic
-def _attribute_some(known: Mapping[str, int]) -> int:
+def _attribute_some(customers: Mapping[str, int]) -> int:
     stamp, edition, _ = begin(0)
-    by_type = catalogue.current(edition).by_type
+    known = catalogue.current(edition)
     deltas = Deltas()
     with raw_cursor() as cursor, row_by_row(cursor):
-        cursor.execute(_ATTRIBUTE, [stamp, list(known), list(known.values()), ATTRIBUTE_AT_ONCE])
+        cursor.execute(_ATTRIBUTE, [stamp, list(customers), list(customers.values()), ATTRIBUTE_AT_ONCE])
         rows = cursor.fetchall()
-    deltas.add(
-        CountedEvent(event_pk, customer_id, micros(occurred_at), decode_json(data.encode()), measures)
-        for event_pk, customer_id, occurred_at, event_type, data in rows
-        if (measures := by_type.get(event_type))
-    )
+    by_type: defaultdict[str, list[CountedEvent]] = defaultdict(list)
+    for event_pk, customer_id, occurred_at, event_type, data in rows:
+        occurred = micros(occurred_at)
+        by_type[event_type].append(
+            CountedEvent(event_pk, customer_id, occurred, occurred - occurred % HOUR, decode_json(data.encode()))
+        )
+    for event_type, counted in by_type.items():
+        deltas.add(counted, known.by_type.get(event_type, ()))
     deltas.write(stamp=stamp)
     return len(rows)

@@ -17,7 +17,7 @@ from django.db.models import F, Q
 
 from apps.billable_metrics.definitions import Aggregation
 from apps.billable_metrics.models import MetricVersion
-from apps.usage.database import raw_cursor
+from apps.common.database import raw_cursor
 from apps.usage.metric_sql import metric_sql
 from apps.usage.models import CacheState, UsageCache
 from apps.usage.partitions import partition_bounds
@@ -121,8 +121,9 @@ def fold_usage(*, at_once: int = FOLD_AT_ONCE) -> int:
 @transaction.atomic
 def _fold_some(statement: str, at_once: int) -> int:
     with raw_cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%b)", [CACHE_LOCK])
-        if cursor.fetchone() != (True,):
+        # What is aggregated at once fits into this; the server's default would send it to disk.
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%b), set_config('work_mem', '128MB', true)", [CACHE_LOCK])
+        if (cursor.fetchone() or (False,))[0] is not True:
             return 0
         cursor.execute(statement, [at_once])
         [count] = cursor.fetchone() or (0,)

@@ -23,15 +23,15 @@ from django.db.models import F
 
 from apps.billable_metrics import catalogue
 from apps.billable_metrics.models import MetricVersion
+from apps.common.database import raw_cursor, row_by_row
 from apps.common.errors import BillingError, InvalidInput
 from apps.common.history import acting
 from apps.customers.selectors import customers_by_subject
 from apps.usage.cloudevents import Rules, check_events, decode_json
-from apps.usage.database import raw_cursor, row_by_row
 from apps.usage.events import EventInput, canonical_json
 from apps.usage.models import CorrectionKind, UsageCorrection
 from apps.usage.names import note_event_types
-from apps.usage.partitions import ensure_months
+from apps.usage.partitions import ensure_months, refuse_archived
 from apps.usage.selectors.events import EventPlace, EventQuery, places_of
 from apps.usage.services.cache import CACHE_LOCK, rebuild
 from apps.usage.services.recording import IDS_AT_ONCE, begin
@@ -403,6 +403,8 @@ def _make_room(replacements: Sequence[tuple[EventPlace, EventChanges]]) -> None:
         months.add((new.occurred_at.astimezone(dt.UTC).year, new.occurred_at.astimezone(dt.UTC).month))
         if changed.type:
             types.add(changed.type)
+    if months:
+        refuse_archived(months)
     note_event_types(types)
     ensure_months(months)
 
@@ -415,7 +417,6 @@ def _rules(original: dt.datetime) -> Rules:
         earliest=min(original, now - dt.timedelta(days=settings.EVENTS_MAX_AGE_DAYS)),
         latest=max(original, now + dt.timedelta(hours=settings.EVENTS_MAX_AHEAD_HOURS)),
         summed=catalogue.current().numeric_properties,
-        requires_specversion=False,
     )
 
 
@@ -431,7 +432,7 @@ def check_replacement(
         "time": occurred_at.isoformat(),
         "data": data,
     }
-    checked = check_events([sent], _rules(original_at))
+    checked = check_events([sent], _rules(original_at), requires_specversion=False)
     if checked.faults:
         fault = checked.faults[0]
         raise InvalidInput(f"{fault.detail}", field=(fault.field or "").partition(".")[0] or None)

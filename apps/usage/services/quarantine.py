@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from apps.common.database import raw_cursor
 from apps.common.errors import BillingError, InvalidInput
-from apps.usage.database import raw_cursor
 from apps.usage.events import EventInput, canonical_json
 from apps.usage.models import QuarantinedEvent, QuarantineState
 from apps.usage.names import source_ids
+from apps.usage.partitions import refuse_archived
 from apps.usage.services.recording import EventBatch, record_batches
 
 DECIDED_AT_ONCE = 10_000
@@ -94,6 +95,8 @@ def release_events(*, ids: Collection[int], reason: str, actor: User | None, now
     too_early = [event.event_id for event in waiting if event.occurred_at < EARLIEST]
     if too_early:
         raise InvalidInput(f"“{too_early[0]}” is from before {EARLIEST:%Y}: its time is wrong. Discard it.")
+    utc = [event.occurred_at.astimezone(dt.UTC) for event in waiting]
+    refuse_archived({(instant.year, instant.month) for instant in utc})
     by_key: defaultdict[int | None, list[EventInput]] = defaultdict(list)
     for event in waiting:
         by_key[event.api_key_id].append(

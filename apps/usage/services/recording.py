@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, compress, islice
 
 import psycopg.errors
 from django.db import OperationalError, connection, transaction
 
 from apps.billable_metrics import catalogue
 from apps.billable_metrics.catalogue import Catalogue, Edition
+from apps.common.database import raw_cursor
 from apps.common.errors import BillingError
 from apps.customers.selectors import customers_by_subject
 from apps.usage import binary
-from apps.usage.database import raw_cursor
-from apps.usage.deltas import EPOCH, CountedEvent, Deltas
+from apps.usage.deltas import EPOCH, HOUR, CountedEvent, Deltas
 from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
 from apps.usage.names import note_event_types, source_ids
 from apps.usage.partitions import ensure_months
@@ -162,11 +163,12 @@ def record_batches(batches: Sequence[EventBatch]) -> list[RecordedBatch]:
     Of events alike in source and ID the first counts, whichever batch it stands in.
     """
     columns = _columns(batches)
-    if not columns.events:
+    size = len(columns.events)
+    if not size:
         return [RecordedBatch() for _ in batches]
     with transaction.atomic():
-        stamp, edition, firsts = begin(len(columns.events))
-        ids = [first + offset for first in firsts for offset in range(IDS_AT_ONCE)][: len(columns.events)]
+        stamp, edition, firsts = begin(size)
+        ids = list(islice(chain.from_iterable(range(first, first + IDS_AT_ONCE) for first in firsts), size))
         known = catalogue.current(edition)
         fresh = _store(columns, ids, stamp)
         positions = range(len(ids)) if fresh is None else [at for at, pk in enumerate(ids) if pk in fresh]
@@ -232,7 +234,7 @@ def begin(size: int) -> tuple[dt.datetime, Edition, list[int]]:
     The lock is held until commit; so a metric version that is committed and settled is known to all that follow.
     """
     with raw_cursor() as cursor:
-        cursor.execute(_BEGIN, [-(-size // IDS_AT_ONCE)])
+        cursor.execute(_BEGIN, [-(-size // IDS_AT_ONCE)], prepare=True)
         found = cursor.fetchone()
     if found is None:
         raise RuntimeError("the database did not begin")
@@ -264,6 +266,7 @@ def _store(columns: _Columns, ids: Sequence[int], stamp: dt.datetime) -> set[int
                 stamp,
                 len(ids),
             ],
+            prepare=True,
         )
         found = cursor.fetchone()
     if found is None:
@@ -274,13 +277,15 @@ def _store(columns: _Columns, ids: Sequence[int], stamp: dt.datetime) -> set[int
 def _add_to_cache(
     columns: _Columns, ids: Sequence[int], positions: Sequence[int], known: Catalogue, stamp: dt.datetime
 ) -> None:
-    by_type, events, customers = known.by_type, columns.events, columns.customers
+    rows = zip(ids, columns.customers, columns.occurred, columns.events, strict=True)
+    fresh = rows if len(positions) == len(ids) else compress(rows, map(set(positions).__contains__, range(len(ids))))
+    by_type: defaultdict[str, list[CountedEvent]] = defaultdict(list)
+    for pk, customer, instant, event in fresh:
+        if customer is not None:
+            by_type[event.type].append(CountedEvent(pk, customer, instant, instant - instant % HOUR, event.data))
     deltas = Deltas()
-    deltas.add(
-        CountedEvent(ids[at], customer, columns.occurred[at], event.data, measures)
-        for at in positions
-        if (customer := customers[at]) is not None and (measures := by_type.get((event := events[at]).type))
-    )
+    for event_type, counted in by_type.items():
+        deltas.add(counted, known.by_type.get(event_type, ()))
     deltas.write(stamp=stamp)
 
 
@@ -327,24 +332,28 @@ def _outcomes(
     conflicts: dict[int, None],
     known: Catalogue,
 ) -> list[RecordedBatch]:
-    accepted = set(positions)
+    is_new = bytearray(len(columns.events))
+    for at in positions:
+        is_new[at] = True
+    # Whoever has no customer, or a type that nothing measures.
+    is_left = [
+        customer is None or event.type not in known.by_type
+        for customer, event in zip(columns.customers, columns.events, strict=True)
+    ]
     outcomes, start = [], 0
     for batch in batches:
         end = start + len(batch.events)
-        fresh = [at for at in range(start, end) if at in accepted]
+        accepted = sum(is_new[start:end])
         refused = tuple(
             EventConflict(index=at - start, source=columns.events[at].source, event_id=columns.events[at].event_id)
-            for at in range(start, end)
-            if at in conflicts
-        )
-        unattributed = sum(
-            columns.customers[at] is None or columns.events[at].type not in known.by_type for at in fresh
+            for at in conflicts
+            if start <= at < end
         )
         outcomes.append(
             RecordedBatch(
-                accepted=len(fresh),
-                duplicates=len(batch.events) - len(fresh) - len(refused),
-                unattributed=unattributed,
+                accepted=accepted,
+                duplicates=len(batch.events) - accepted - len(refused),
+                unattributed=sum(compress(is_left[start:end], is_new[start:end])),
                 conflicts=refused,
             )
         )

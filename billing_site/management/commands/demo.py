@@ -1,4 +1,4 @@
-"""The whole product in one terminal: database, demo company, web server, worker and scheduler."""
+"""The whole product in one terminal: database, demo company, web and ingest server, worker and scheduler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from billing_site import embedded_postgres
 from billing_site.demo_credentials import ADMIN_PASSWORD, ADMIN_USERNAME, API_KEY_FILE
-from billing_site.processes import ProcessGroup, Program, listening_problem
+from billing_site.processes import ProcessGroup, Program, free_port_from, ingest_command, listening_problem
 
 READY_SECONDS = 90.0
 ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  (compared with, not bound)
@@ -29,7 +29,7 @@ ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  (compared with, not bound)
 
 class Command(BaseCommand):
     help = (
-        "Run web server, worker and scheduler in one terminal, with a demo company. "
+        "Run web server, ingest server, worker and scheduler in one terminal, with a demo company. "
         "Ctrl-C stops all of them; when one of them dies the others are stopped and the exit code is 1."
     )
 
@@ -63,17 +63,21 @@ class Command(BaseCommand):
         connections.close_all()
 
     def _run(self, host: str, port: int) -> None:
-        self.stdout.write("Starting web server, worker and scheduler…")
+        self.stdout.write("Starting web server, ingest server, worker and scheduler…")
         self.stdout.flush()
+        ingest_port = free_port_from(host, port + 1)
+        if ingest_port is None:
+            raise CommandError(f"No port after {port} is free for the ingest server. Choose another one with --port.")
         group = ProcessGroup(
-            _programs(host, port),
+            _programs(host, port, ingest_port),
             environment=_environment(host),
             directory=settings.BASE_DIR,
             print_line=self._print_line,
         )
         with group:
-            _wait_until_ready(group, host, port)
-            self._print_line(_welcome(host, port))
+            _wait_until_ready(group, host, ingest_port, "/healthz")
+            _wait_until_ready(group, host, port, "/readyz")
+            self._print_line(_welcome(host, port, ingest_port))
             ended = group.wait_for_an_end()
             raise CommandError(f"{ended.name} ended with code {ended.returncode}; the others are being stopped.")
 
@@ -102,7 +106,7 @@ def _only_one_demo() -> Iterator[None]:
         yield
 
 
-def _programs(host: str, port: int) -> list[Program]:
+def _programs(host: str, port: int, ingest_port: int) -> list[Program]:
     """The programs in the order in which they stop: what makes work first, what does it last."""
     python = [sys.executable, "-m"]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -116,6 +120,7 @@ def _programs(host: str, port: int) -> list[Program]:
     return [
         Program("beat", [*celery, "beat", "--schedule", schedule, "--pidfile", "", *quiet]),
         Program("web", [*gunicorn, "--log-level", "warning"]),
+        Program("ingest", [*python, *ingest_command(host, ingest_port)]),
         Program(
             "worker",
             [*celery, "worker", "--pool", "threads", "--concurrency", "2", *alone, *quiet],
@@ -133,27 +138,27 @@ def _environment(host: str) -> dict[str, str]:
     return {**defaults, **os.environ}
 
 
-def _wait_until_ready(group: ProcessGroup, host: str, port: int) -> None:
-    """Wait until the site says that it can serve. Raises ``CommandError`` when it does not get there."""
+def _wait_until_ready(group: ProcessGroup, host: str, port: int, address: str) -> None:
+    """Wait until a server says that it can serve. Raises ``CommandError`` when it does not get there."""
     deadline = time.monotonic() + READY_SECONDS
     answer = "no answer"
     while time.monotonic() < deadline:
         ended = group.first_ended()
         if ended:
             raise CommandError(f"{ended.name} ended with code {ended.returncode} before the site was ready.")
-        status, answer = _ask_readiness("127.0.0.1" if host in ANY_ADDRESS else host, port)
+        status, answer = _ask("127.0.0.1" if host in ANY_ADDRESS else host, port, address)
         if status == http.client.OK:
             return
         time.sleep(0.2)
     raise CommandError(f"The site did not get ready within {READY_SECONDS:.0f} seconds: {answer}")
 
 
-def _ask_readiness(host: str, port: int) -> tuple[int, str]:
-    """The status and the text of /readyz; status 0 while nothing listens."""
+def _ask(host: str, port: int, address: str) -> tuple[int, str]:
+    """The status and the text of an address; status 0 while nothing listens."""
     # No proxy that the environment may name comes between, as it would with urllib.
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
-        connection.request("GET", "/readyz", headers={"Host": "localhost"})
+        connection.request("GET", address, headers={"Host": "localhost"})
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
@@ -162,9 +167,10 @@ def _ask_readiness(host: str, port: int) -> tuple[int, str]:
         connection.close()
 
 
-def _welcome(host: str, port: int) -> str:
+def _welcome(host: str, port: int, ingest_port: int) -> str:
     shown = "localhost" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
     site = f"http://{shown}:{port}"
+    ingest = f"http://{shown}:{ingest_port}"
     key_file = settings.VAR_DIR / API_KEY_FILE
     key = key_file.read_text().strip() if key_file.exists() else f"none in {key_file}; make one in the admin"
     return "\n".join(
@@ -176,6 +182,7 @@ def _welcome(host: str, port: int) -> str:
             f"Login:   {ADMIN_USERNAME} / {ADMIN_PASSWORD}",
             f"API key: {key}",
             f"API:     {site}{reverse('api-docs')}",
+            f"Events:  {ingest} (the same addresses for events as on {port}, and faster)",
             f"Data:    {settings.VAR_DIR} (kept for the next start)",
             "Stop:    Ctrl-C",
             "",

@@ -24,4 +24,4 @@ class Command(BaseCommand):
             self.stdout.write("Making the demo company (first time only)…")
             demo_company.seed(now=now)
         demo_company.ensure_admin_user()
-        kept_api_key(KEY_NAME, scopes=[Scope.INGEST, Scope.READ], now=now)
+        kept_api_key(KEY_NAME, scopes=[Scope.INGEST, Scope.READ, Scope.MANAGE], now=now)
