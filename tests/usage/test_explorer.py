@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from apps.usage.database import TookTooLong, time_limit
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
@@ -14,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.billable_metrics.models import BillableMetric
+from apps.common.database import TookTooLong, time_limit
 from apps.customers.models import Customer, CustomerAlias
 from apps.usage.admin import events as pages
 from apps.usage.models import UsageCorrection, UsageEvent
