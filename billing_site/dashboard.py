@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncMonth
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -29,10 +29,11 @@ from apps.invoices.models import Invoice, InvoiceStatus
 from apps.products.models import PlanStatus, PlanVersion, Product
 from apps.usage.models import UsageEvent
 from apps.usage.selectors import unattributed_subjects
+from apps.usage.selectors.explorer import newest_events
 from billing_site.navigation import BADGE_LIMIT
 
 MONTHS_SHOWN = 6
-# The live count looks at this many of the newest events at most.
+# The live count goes no further than this.
 EVENTS_COUNTED = 50_000
 
 
@@ -137,20 +138,19 @@ def last_close_run() -> Figure:
 
 
 def events_of_the_last_day(now: dt.datetime) -> Figure:
-    """Events received in the last 24 hours, counted among the newest ones only."""
+    """Events of the last 24 hours by their own time, which is what the log finds quickly; counted up to a bound."""
     url = _url("admin:usage_usageevent_changelist")
-    newest = UsageEvent.objects.order_by("-id").values_list("id", "stored_at").first()
-    if newest is None:
-        return Figure("Events, last 24 hours", "0", ("None has ever arrived.",), url)
-    newest_id, last_stored_at = newest
-    since = now - dt.timedelta(days=1)
-    window = UsageEvent.objects.filter(id__gt=newest_id - EVENTS_COUNTED)
-    counted = window.aggregate(number=Count("id", filter=Q(stored_at__gte=since)), oldest=Min("stored_at"))
-    has_more = newest_id > EVENTS_COUNTED and counted["oldest"] >= since
+    day = dt.timedelta(days=1)
+    events = UsageEvent.objects.order_by().filter(occurred_at__gte=now - day, occurred_at__lt=now + day)
+    newest = newest_events(events, start_at=now - day, end_at=now + day, after=None, limit=1)
+    if not newest:
+        said = "None in this time." if UsageEvent.objects.order_by().exists() else "None has ever arrived."
+        return Figure("Events, last 24 hours", "0", (said,), url)
+    number = events[: EVENTS_COUNTED + 1].count()
     return Figure(
         label="Events, last 24 hours",
-        value=f"{counted['number']:,}{'+' if has_more else ''}",
-        notes=(f"Last one {_ago(now - last_stored_at)}",),
+        value=f"{EVENTS_COUNTED:,}+" if number > EVENTS_COUNTED else f"{number:,}",
+        notes=(f"Newest stored {_ago(now - newest[0].stored_at)}",),
         url=url,
     )
 

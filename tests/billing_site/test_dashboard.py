@@ -95,7 +95,7 @@ def test_the_page_costs_the_same_however_much_there_is(
     for _ in range(4):
         issue(InvoiceLineFactory().invoice)
         InvoiceLineFactory()
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(22):
         page_text(page, HOME)
 
 

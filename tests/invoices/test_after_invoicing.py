@@ -96,7 +96,7 @@ def test_a_late_event_is_listed_with_what_it_would_have_cost(lumen: Contract, is
     use("late", 300)
 
     [found] = changed()
-    assert (found.line.quantity, found.quantity_now, found.quantity_difference) == (900, 1200, 300)
+    assert [found.line.quantity, found.quantity_now, found.quantity_difference] == [900, 1200, 300]
     # Billed: 900 at 0.10. Now: 1,000 at 0.10 and 200 at 0.05.
     assert (found.line.amount.amount, found.amount_now, found.amount_difference) == (
         Decimal("90.00"),

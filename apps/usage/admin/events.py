@@ -84,7 +84,7 @@ class ReplaceForm(BaseDialogForm):
         try:
             data = decode_json(self.cleaned_data["data"].encode())
         except NotJson as refusal:
-            raise forms.ValidationError(refusal.detail) from refusal
+            raise forms.ValidationError("This is not valid JSON.") from refusal
         if not isinstance(data, dict):
             raise forms.ValidationError('The data is a JSON object, such as {"tokens": 100}.')
         return data
@@ -108,7 +108,6 @@ REPLACE_DIALOG = {
 @admin.register(UsageEvent)
 class UsageEventAdmin(LogRowAdmin[UsageEvent]):
     search_fields = ["event_id"]
-    actions_list = ["by_file"]
     actions_detail = ["void", "replace"]
     fieldsets = [
         (
@@ -277,10 +276,6 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
         return data_block(event.data)
 
     # --- Actions -----------------------------------------------------------------------------------------------------
-
-    @action(description="Correct by CSV", permissions=["correct"], icon="upload_file")
-    def by_file(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:usage_usagecorrection_file"))
 
     @action(description="Void", permissions=["correct"], icon="block", variant=ActionVariant.DANGER, dialog=VOID_DIALOG)
     def void(self, request: HttpRequest, form: VoidForm, object_id: str) -> HttpResponse:
