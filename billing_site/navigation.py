@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
@@ -38,6 +39,8 @@ def subjects_to_match() -> int:
 
 
 def events_in_quarantine() -> int:
+    if settings.EVENTS_TOO_OLD != "quarantine":
+        return 0
     return QuarantinedEvent.objects.waiting()[: BADGE_LIMIT + 1].count()
 
 

@@ -18,9 +18,8 @@ from django.conf import settings
 from django.db import connection
 
 from apps.common.problems import StorageUnavailable, TryAgain, is_passing
-from apps.usage import services
 from apps.usage.cloudevents import Rules
-from apps.usage.intake import Answer, Batches, Intake, rules_now
+from apps.usage.intake import Answer, Batches, Intake, rules_now, store
 from apps.usage.services import EventBatch, RecordedBatch
 
 logger = logging.getLogger(__name__)
@@ -196,12 +195,12 @@ def _event_batches(read: _Read) -> list[EventBatch]:
 def _record(batches: list[EventBatch]) -> list[RecordedBatch]:
     """Store, with one more attempt on a new connection: the server may have been restarted since the last one."""
     try:
-        return services.record_batches(batches)
+        return store(batches)
     except Exception as error:
         if not is_passing(error):
             raise
     connection.close()
-    return services.record_batches(batches)
+    return store(batches)
 
 
 def _rules() -> Rules:

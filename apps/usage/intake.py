@@ -23,9 +23,11 @@ from django.utils import timezone
 from apps.billable_metrics.selectors import summed_properties_by_event_type
 from apps.common.errors import BillingError
 from apps.common.problems import PROBLEM_TYPE, problem_of_failure, problem_of_refusal
+from apps.usage import services
 from apps.usage.cloudevents import BatchTooLarge, NotJson, Rules, decode_json
 from apps.usage.events import EventInput
-from apps.usage.services import RecordedBatch
+from apps.usage.services import EventBatch, RecordedBatch
+from apps.usage.services.quarantine import EARLIEST
 
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
@@ -46,6 +48,7 @@ class Limits:
     batch: int
     age: dt.timedelta
     ahead: dt.timedelta
+    holds_old: bool
 
 
 @functools.cache
@@ -56,6 +59,7 @@ def limits() -> Limits:
         batch=settings.EVENTS_MAX_BATCH,
         age=dt.timedelta(days=settings.EVENTS_MAX_AGE_DAYS),
         ahead=dt.timedelta(hours=settings.EVENTS_MAX_AHEAD_HOURS),
+        holds_old=settings.EVENTS_TOO_OLD == "quarantine",
     )
 
 
@@ -91,10 +95,18 @@ def rules_now() -> Rules:
     now = timezone.now()
     return Rules(
         now=now,
-        earliest=now - limits().age,
+        earliest=EARLIEST if limits().holds_old else now - limits().age,
         latest=now + limits().ahead,
         summed=summed_properties_by_event_type(),
     )
+
+
+def store(batches: Sequence[EventBatch]) -> list[RecordedBatch]:
+    """Have batches stored. Events that are too old are held instead, where the settings say so."""
+    if not limits().holds_old:
+        return services.record_batches(batches)
+    now = timezone.now()
+    return services.take_batches(batches, held_before=now - limits().age, received_at=now)
 
 
 class Intake:
@@ -162,13 +174,26 @@ def require_size(sent: Sequence[Any], limit: int) -> None:
 
 
 def json_answer(content: Any, recorded: RecordedBatch) -> Answer:
-    counts = counts_only(recorded.accepted, recorded.duplicates, len(recorded.conflicts), recorded.unattributed)
+    counts = counts_of(recorded)
     return Answer(200, ((b"content-type", PLAIN.encode()), *counts.headers), _encode(content))
 
 
+def counts_of(recorded: RecordedBatch) -> Answer:
+    """An answer of counts, and nothing else."""
+    return _counts(
+        recorded.accepted,
+        recorded.duplicates,
+        len(recorded.conflicts),
+        recorded.unattributed,
+        recorded.quarantined,
+    )
+
+
 @functools.lru_cache(maxsize=1024)
-def counts_only(accepted: int, duplicates: int, conflicts: int, unattributed: int) -> Answer:
+def _counts(accepted: int, duplicates: int, conflicts: int, unattributed: int, quarantined: int) -> Answer:
     counts = {"accepted": accepted, "duplicates": duplicates, "conflicts": conflicts, "unattributed": unattributed}
+    if quarantined:
+        counts["quarantined"] = quarantined
     return Answer(204, tuple((f"countinghouse-{name}".encode(), str(count).encode()) for name, count in counts.items()))
 
 

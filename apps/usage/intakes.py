@@ -23,7 +23,7 @@ from apps.usage.intake import (
     Batches,
     Intake,
     UnsupportedContent,
-    counts_only,
+    counts_of,
     json_answer,
     limits,
     require_size,
@@ -104,7 +104,7 @@ class CloudEvents(Intake):
             return json_answer({"event": event}, outcome)
         if self._is_lenient or self._preferences.get("return") == "representation":
             return json_answer(_representation(self._checked, outcome), outcome)
-        return counts_only(outcome.accepted, outcome.duplicates, len(outcome.conflicts), outcome.unattributed)
+        return counts_of(outcome)
 
 
 def _is_lago_event(decoded: Any) -> bool:
@@ -125,6 +125,7 @@ def _representation(checked: CheckedEvents | None, recorded: RecordedBatch) -> d
         "duplicates": recorded.duplicates,
         "conflicts": len(recorded.conflicts),
         "unattributed": recorded.unattributed,
+        "quarantined": recorded.quarantined,
         "rejected": len({fault.index for fault in faults}),
         "conflicting_events": [
             {

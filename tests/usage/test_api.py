@@ -17,7 +17,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from apps.access.models import ApiKey, Scope
 from apps.access.services import create_api_key, limit_api_key, revoke_api_key
 from apps.billable_metrics.models import BillableMetric
-from apps.usage.models import UsageConflict, UsageEvent
+from apps.usage.models import QuarantinedEvent, UsageConflict, UsageEvent
 from tests.usage.conftest import BATCHED, Post, Send, cloud_event, counts
 from tests.usage.shells import Shell
 
@@ -478,3 +478,20 @@ def test_a_mistake_of_ours_tells_nothing_and_is_logged(
     assert problem(response)["code"] == "internal_error"
     assert b"secret reason" not in response.content
     assert "the secret reason" in caplog.text
+
+
+@pytest.mark.parametrize("prefer", ["handling=lenient", "return=representation"])
+def test_events_that_are_too_old_may_be_held_for_staff(send: Send, settings: Settings, prefer: str) -> None:
+    settings.EVENTS_TOO_OLD, settings.EVENTS_MAX_AGE_DAYS = "quarantine", 30
+    old = cloud_event("old", time="2019-01-31T12:00:00Z")
+
+    answer = json.loads(
+        send([old, cloud_event("young"), cloud_event("young", data={"input_tokens": 2})], prefer=prefer).content
+    )
+
+    assert (answer["accepted"], answer["conflicts"], answer["quarantined"], answer["rejected"]) == (1, 1, 1, 0)
+    assert [conflict["index"] for conflict in answer["conflicting_events"]] == [2]
+    assert list(UsageEvent.objects.values_list("event_id", flat=True)) == ["young"]
+    assert list(QuarantinedEvent.objects.values_list("event_id", "times_received")) == [("old", 1)]
+    again = send([old])
+    assert (again.status_code, again["Countinghouse-Accepted"], again["Countinghouse-Quarantined"]) == (204, "0", "1")

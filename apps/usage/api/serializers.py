@@ -27,6 +27,7 @@ class RecordedSerializer(serializers.Serializer[Any]):
     duplicates = serializers.IntegerField()
     conflicts = serializers.IntegerField()
     unattributed = serializers.IntegerField(help_text="Accepted, but with no known customer or no metric yet.")
+    quarantined = serializers.IntegerField(help_text="Too old to be stored as they came; staff decide on them.")
     rejected = serializers.IntegerField(help_text="Faulty events that were left out (handling=lenient).")
     conflicting_events = ConflictingEventSerializer(many=True)
     errors = EventFaultSerializer(many=True)  # type: ignore[assignment]

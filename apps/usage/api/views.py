@@ -16,9 +16,9 @@ from rest_framework.views import APIView
 from apps.access.models import Scope
 from apps.access.selectors import LiveKey
 from apps.common.api import JsonAlways, problem
-from apps.usage import intakes, services
+from apps.usage import intakes
 from apps.usage.api.serializers import RecordedSerializer
-from apps.usage.intake import BATCHED, PLAIN, STRUCTURED, BodyTooLarge, Intake, rules_now
+from apps.usage.intake import BATCHED, PLAIN, STRUCTURED, BodyTooLarge, Intake, rules_now, store
 from apps.usage.services import EventBatch
 
 EXAMPLE_EVENT = {
@@ -35,6 +35,7 @@ EXAMPLE_ANSWER = {
     "duplicates": 1,
     "conflicts": 1,
     "unattributed": 0,
+    "quarantined": 0,
     "rejected": 0,
     "conflicting_events": [{"index": 2, "source": "gateway-eu-1", "id": "request-7"}],
     "errors": [],
@@ -62,7 +63,7 @@ class EventsView(APIView):
     def record(self, request: Request) -> HttpResponse:
         batches = self.intake.read(_raw_body(request, settings.EVENTS_MAX_BODY_BYTES), rules_now())
         key_id = cast(LiveKey, request.auth).id
-        recorded = services.record_batches([EventBatch(events, key_id) for events in batches])
+        recorded = store([EventBatch(events, key_id) for events in batches])
         answer = self.intake.answer(recorded)
         response = HttpResponse(answer.body, status=answer.status)
         del response["Content-Type"]
@@ -108,7 +109,7 @@ class RecordEvents(EventsView):
                 OpenApiParameter.HEADER,
                 description="`return=representation` for counts as JSON; `handling=lenient` to store the good events.",
             ),
-            *map(_count_header, ["Accepted", "Duplicates", "Conflicts", "Unattributed"]),
+            *map(_count_header, ["Accepted", "Duplicates", "Conflicts", "Unattributed", "Quarantined"]),
         ],
         responses={
             204: OpenApiResponse(description="Stored; the counts are in the headers."),

@@ -27,7 +27,13 @@ from apps.usage.services.corrections import (
     replace_events,
     void_events,
 )
-from apps.usage.services.quarantine import Released, discard_events, quarantine_events, release_events
+from apps.usage.services.quarantine import (
+    Released,
+    discard_events,
+    quarantine_events,
+    release_events,
+    take_batches,
+)
 from apps.usage.services.recording import (
     EventBatch,
     EventConflict,
@@ -73,5 +79,6 @@ __all__ = [
     "replace_events",
     "request_rebuild",
     "settle_cutoff",
+    "take_batches",
     "void_events",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -16,7 +16,7 @@ from apps.usage.events import EventInput, canonical_json
 from apps.usage.models import QuarantinedEvent, QuarantineState
 from apps.usage.names import source_ids
 from apps.usage.partitions import refuse_archived
-from apps.usage.services.recording import EventBatch, record_batches
+from apps.usage.services.recording import EventBatch, RecordedBatch, record_batches
 
 DECIDED_AT_ONCE = 10_000
 # Each month of released events is a partition; a time before this is a fault of the sender's clock.
@@ -86,6 +86,28 @@ def quarantine_events(
             ],
         )
         return sum(is_new for (is_new,) in cursor)
+
+
+@transaction.atomic
+def take_batches(
+    batches: Sequence[EventBatch], *, held_before: dt.datetime, received_at: dt.datetime
+) -> list[RecordedBatch]:
+    """Store the batches of several requests in one transaction, but hold events from before ``held_before``."""
+    young = [[index for index, event in enumerate(one.events) if event.occurred_at >= held_before] for one in batches]
+    recorded = record_batches(
+        [
+            EventBatch([batch.events[index] for index in indexes], batch.api_key_id)
+            for batch, indexes in zip(batches, young, strict=True)
+        ]
+    )
+    outcomes = []
+    for batch, indexes, outcome in zip(batches, young, recorded, strict=True):
+        old = [event for event in batch.events if event.occurred_at < held_before]
+        reason = f"Older than is taken: from before {held_before:%-d %b %Y, %H:%M} UTC"
+        quarantine_events(events=old, reason=reason, api_key_id=batch.api_key_id, received_at=received_at)
+        conflicts = tuple(replace(conflict, index=indexes[conflict.index]) for conflict in outcome.conflicts)
+        outcomes.append(replace(outcome, conflicts=conflicts, quarantined=len(old)))
+    return outcomes
 
 
 @transaction.atomic

@@ -106,7 +106,7 @@ class EventConflict:
 
 @dataclass(frozen=True, slots=True)
 class RecordedBatch:
-    """What became of a batch. Accepted, duplicates and conflicts add up to its size.
+    """What became of a batch. Accepted, duplicates, conflicts and quarantined add up to its size.
 
     ``unattributed`` counts the accepted events whose subject is no customer or whose type no metric measures.
     """
@@ -115,6 +115,7 @@ class RecordedBatch:
     duplicates: int = 0
     unattributed: int = 0
     conflicts: tuple[EventConflict, ...] = ()
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
