@@ -130,7 +130,7 @@ def test_the_list_costs_the_same_however_long_it_is(
     for number in (3, 12):
         CustomerFactory.create_batch(number)
         # Session, user; two badges; count, rows. The third badge asks the database past Django.
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(5):
             page_text(page, url_of("customers_customer"))
 
 
