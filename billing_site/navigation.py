@@ -97,7 +97,15 @@ GROUPS: list[tuple[str, list[Page]]] = [
                 "usage.view_usageevent",
                 subjects_to_match,
             ),
+            Page("Corrections", "edit_note", "admin:usage_usagecorrection_changelist", "usage.view_usagecorrection"),
             Page("Conflicts", "call_split", "admin:usage_usageconflict_changelist", "usage.view_usageconflict"),
+            Page(
+                "Quarantine",
+                "hourglass_disabled",
+                "admin:usage_quarantinedevent_changelist",
+                "usage.view_quarantinedevent",
+                events_in_quarantine,
+            ),
             Page(
                 "Imports",
                 "upload_file",
@@ -106,14 +114,6 @@ GROUPS: list[tuple[str, list[Page]]] = [
             ),
             Page("Export", "download", "usage-export", "usage.view_usageevent"),
             Page("Storage", "database", "usage-partitions", "usage.view_usageevent"),
-            Page("Corrections", "edit_note", "admin:usage_usagecorrection_changelist", "usage.view_usagecorrection"),
-            Page(
-                "Quarantine",
-                "hourglass_disabled",
-                "admin:usage_quarantinedevent_changelist",
-                "usage.view_quarantinedevent",
-                events_in_quarantine,
-            ),
         ],
     ),
     (

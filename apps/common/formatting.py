@@ -57,6 +57,7 @@ def format_days(first: dt.date, last: dt.date) -> str:
     return f"{format_day(first)} – {format_day(last)}"
 
 
-def format_instant(instant: dt.datetime, zone: str | None = None) -> str:
+def format_instant(instant: dt.datetime, zone: str | None = None, *, with_seconds: bool = False) -> str:
     local = instant.astimezone(zoneinfo.ZoneInfo(zone)) if zone else timezone.localtime(instant)
-    return f"{local:%-d %b %Y, %H:%M} {local.tzname()}"
+    clock = f"{local:%H:%M:%S}" if with_seconds else f"{local:%H:%M}"
+    return f"{local:%-d %b %Y}, {clock} {local.tzname()}"

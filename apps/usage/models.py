@@ -241,7 +241,7 @@ class UsageCorrection(models.Model):
         constraints = [models.CheckConstraint(name="usage_correction_has_a_reason", condition=~Q(reason=""))]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} of {self.event_count:,} events"
+        return f"{self.get_kind_display()} of {self.event_count:,} event{'' if self.event_count == 1 else 's'}"
 
 
 class QuarantineState(models.TextChoices):

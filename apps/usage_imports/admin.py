@@ -200,7 +200,7 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
     def started_by_shown(self, job: UsageImport) -> str:
         return str(job.started_by) if job.started_by else "Command line"
 
-    @display(description="A row that cannot be taken")
+    @display(description="Rows that cannot be taken")
     def on_error_shown(self, job: UsageImport) -> str:
         return "–" if job.state == ImportState.DRAFT else OnError(job.on_error).label
 
@@ -298,7 +298,12 @@ class UsageImportAdmin(ReadOnlyMixin, BillingAdmin[UsageImport]):
                 return HttpResponseRedirect(_page_of(job.pk))
             except BillingError as refusal:
                 add_refusal(form, refusal)
-        return self._page(request, "Import usage events", "admin/usage_imports/upload.html", {"form": form})
+        return self._page(
+            request,
+            "Import usage events",
+            "admin/usage_imports/upload.html",
+            {"form": form, "page_title": "Upload a file"},
+        )
 
     def mapping_view(self, request: HttpRequest, import_id: int) -> HttpResponse:
         """Read the file by another mapping."""

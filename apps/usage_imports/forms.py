@@ -77,7 +77,7 @@ def mapping_choices() -> list[tuple[str, Any]]:
 
 class StartForm(BaseDialogForm):
     on_error = forms.ChoiceField(
-        label="A row that cannot be taken",
+        label="Rows that cannot be taken",
         choices=OnError.choices,
         widget=UnfoldAdminSelectWidget,
         help_text="What comes before it is imported either way, and every row left out is listed.",

@@ -57,6 +57,16 @@ function showGroupedNumbers() {
   });
 }
 
+// Rows of such a table stand as lists on a phone, where each figure needs the name of its column beside it.
+function nameStackedCells() {
+  document.querySelectorAll("table.ch-stack").forEach((table) => {
+    const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+    [...table.tBodies[0].rows].forEach((row) => {
+      [...row.cells].forEach((cell, index) => { cell.dataset.label = names[index] || ""; });
+    });
+  });
+}
+
 // Buttons that copy the text of another element.
 function enableCopyButtons() {
   document.querySelectorAll("[data-ch-copy]").forEach((button) => {
@@ -86,5 +96,6 @@ document.addEventListener("DOMContentLoaded", () => {
   alignFigureHeaders();
   showFieldsForChoice();
   showGroupedNumbers();
+  nameStackedCells();
   enableCopyButtons();
 });

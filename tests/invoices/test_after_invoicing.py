@@ -176,7 +176,7 @@ def test_the_pages_show_the_difference(page: Client, lumen: Contract) -> None:
     assert invoice.number in text
     assert "-600 tokens" in text
     assert "-$60.00" in text
-    assert "adjustment invoices come with later work" in text
+    assert "nothing is adjusted by itself" in text
     for url in (
         reverse("admin:customers_customer_change", args=[lumen.customer_id]),
         reverse("admin:usage_usagecorrection_change", args=[correction.pk]),

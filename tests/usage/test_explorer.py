@@ -273,3 +273,19 @@ def test_a_voided_event_of_a_customer_is_marked_on_the_list(page: Client) -> Non
     assert "Voided" in page.get(reverse(EVENTS), {"customer": customer.external_id}).content.decode()
     assert found(page, voided="yes") == ["a"]
     assert found(page, voided="no") == []
+
+
+def test_an_event_says_in_one_word_where_it_stands(page: Client) -> None:
+    CustomerFactory(external_id="acme")
+    record_events(events=[event("a"), event("b", subject="nobody")], api_key_id=None)
+    assert "No metric measures it" in text_of(page, "a")
+    BillableMetricFactory()
+    assert ">Counts</span>" in text_of(page, "a")
+    assert ">Unattributed</span>" in text_of(page, "b")
+
+
+def test_the_page_of_an_event_names_it_as_it_was_sent(page: Client) -> None:
+    record_events(events=[event("request-a", at=NOON + dt.timedelta(seconds=7))], api_key_id=None)
+    text = text_of(page, "request-a")
+    assert "Request-a" not in text
+    assert "16 Nov 2023, 12:00:07 UTC" in text

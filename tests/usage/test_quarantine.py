@@ -90,6 +90,7 @@ def test_staff_decide_on_the_list(client: Client, clerk: User, action: str, stat
     assert set(QuarantinedEvent.objects.values_list("state", flat=True)) == {state}
     page = client.get(reverse("admin:usage_quarantinedevent_change", args=[ids()[0]])).content.decode()
     assert "clerk: Because" in page
+    assert f">{state.capitalize()}</span>" in page
 
 
 def test_an_empty_quarantine_says_what_it_is_for(client: Client, clerk: User) -> None:

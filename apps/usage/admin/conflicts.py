@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from apps.common.admin import number_cell
 from apps.common.formatting import format_instant
 from apps.usage.admin.base import BoundedPaginator, LogRowAdmin, data_block, instant_cell
 from apps.usage.models import UsageConflict, UsageEvent
@@ -16,7 +17,7 @@ from apps.usage.models import UsageConflict, UsageEvent
 
 @admin.register(UsageConflict)
 class UsageConflictAdmin(LogRowAdmin[UsageConflict]):
-    list_display = ["event_id_shown", "source", "type", "subject", "times_received", "last_received_shown"]
+    list_display = ["event_id_shown", "source", "type", "subject", "times_shown", "last_received_shown"]
     list_select_related = ["source"]
     list_filter = ["source"]
     search_fields = ["=event_id", "=subject"]
@@ -61,6 +62,10 @@ class UsageConflictAdmin(LogRowAdmin[UsageConflict]):
     @display(description="Event ID", ordering="event_id")
     def event_id_shown(self, conflict: UsageConflict) -> SafeString:
         return format_html('<span class="ch-code">{}</span>', conflict.event_id)
+
+    @display(description="Times received", ordering="times_received")
+    def times_shown(self, conflict: UsageConflict) -> SafeString:
+        return number_cell(f"{conflict.times_received:,}")
 
     @display(description="Occurred at")
     def occurred_at_shown(self, conflict: UsageConflict) -> str:

@@ -19,6 +19,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from apps.billable_metrics.models import MetricVersion
 from apps.common.admin import (
     Panel,
     acting_user,
@@ -117,10 +118,10 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
                     ("event_id", "source"),
                     ("type", "subject"),
                     ("occurred_at_shown", "state_shown"),
+                    "data_shown",
                 ]
             },
         ),
-        ("Data", {"fields": ["data_shown"]}),
     ]
     readonly_fields = ["occurred_at_shown", "state_shown", "data_shown"]
 
@@ -263,13 +264,17 @@ class UsageEventAdmin(LogRowAdmin[UsageEvent]):
 
     @display(description="Event time")
     def occurred_at_shown(self, event: UsageEvent) -> str:
-        return format_instant(event.occurred_at)
+        return format_instant(event.occurred_at, with_seconds=True)
 
     @display(description="Status")
     def state_shown(self, event: UsageEvent) -> SafeString:
         if event.voided_at is not None:
             return badge("Voided", "danger")
-        return badge("Unattributed", "warning") if event.customer is None else badge("Counts", "success")
+        if event.customer is None:
+            return badge("Unattributed", "warning")
+        if not MetricVersion.objects.filter(event_type=event.type).exists():
+            return badge("No metric measures it", "warning")
+        return badge("Counts", "success")
 
     @display(description="Data")
     def data_shown(self, event: UsageEvent) -> SafeString:

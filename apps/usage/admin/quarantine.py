@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from apps.common.admin import acting_user, number_cell, refusals_as_messages
+from apps.common.admin import acting_user, badge, number_cell, refusals_as_messages
 from apps.common.formatting import format_instant
 from apps.usage.admin.base import BoundedPaginator, LogRowAdmin, data_block, instant_cell
 from apps.usage.models import QuarantinedEvent, QuarantineState
@@ -55,13 +55,13 @@ class QuarantinedEventAdmin(LogRowAdmin[QuarantinedEvent]):
                     ("occurred_at_shown", "api_key"),
                     ("received_shown", "times_received"),
                     "reason",
-                    ("state_shown", "decided_shown"),
+                    ("state_badge", "decided_shown"),
+                    "data_shown",
                 ]
             },
         ),
-        ("Data", {"fields": ["data_shown"]}),
     ]
-    readonly_fields = ["occurred_at_shown", "received_shown", "state_shown", "decided_shown", "data_shown"]
+    readonly_fields = ["occurred_at_shown", "received_shown", "state_badge", "decided_shown", "data_shown"]
     empty_state = (
         "Nothing is in quarantine",
         "Events that are older than this installation takes are refused, or held here until you release or discard "
@@ -126,6 +126,10 @@ class QuarantinedEventAdmin(LogRowAdmin[QuarantinedEvent]):
     @display(description="State", ordering="state", label=STATE_COLOURS)
     def state_shown(self, event: QuarantinedEvent) -> tuple[str, str]:
         return event.state, event.get_state_display()
+
+    @display(description="State")
+    def state_badge(self, event: QuarantinedEvent) -> SafeString:
+        return badge(event.get_state_display(), STATE_COLOURS[QuarantineState(event.state)])
 
     @display(description="Decided")
     def decided_shown(self, event: QuarantinedEvent) -> str:
