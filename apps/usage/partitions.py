@@ -334,10 +334,12 @@ def _alone() -> Iterator[None]:
 
 def partition_bounds() -> list[tuple[str, dt.datetime, dt.datetime]]:
     """Name, start and end of every partition of the log, in the order of time."""
-    return [
-        (_table(LIVE, month), dt.datetime(*month, 1, tzinfo=dt.UTC), dt.datetime(*_following(month), 1, tzinfo=dt.UTC))
-        for month in sorted(_existing())
-    ]
+    return [(_table(LIVE, month), *bounds_of(month)) for month in sorted(_existing())]
+
+
+def bounds_of(month: Month) -> tuple[dt.datetime, dt.datetime]:
+    """The instants at which a month begins and the next one does, in UTC."""
+    return dt.datetime(*month, 1, tzinfo=dt.UTC), dt.datetime(*_following(month), 1, tzinfo=dt.UTC)
 
 
 def _existing() -> set[Month]:

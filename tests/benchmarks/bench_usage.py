@@ -3,8 +3,8 @@
 *read*: the usage of one customer who holds ``--size`` events, by measure_usage, against the bare SQL sum over the same
 events; then against its own cost at a hundredth of the size. Both sides must give the same number. *fold*: folding
 delta rows into buckets, against one COPY stream of as many rows of the same columns. *growth*: record_events in
-batches of 1,000 with ``--size`` events stored, against the same with 10,000 stored. It makes, and removes, a database
-of its own for each.
+batches of 1,000 with ``--size`` events stored, against the same with 10,000 stored, in turn. It makes, and removes, a
+database of its own for each.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import argparse
 import datetime as dt
 import random
 import statistics
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tests.benchmarks.harness import Score, compare, own_database, report, set_up
 
@@ -41,6 +43,7 @@ MONTH_START = dt.datetime(2026, 10, 1, tzinfo=dt.UTC)
 MONTH_END = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 CUSTOMERS = 100
 BATCH_SIZE = 1000
+WARM_UPS = 10
 
 # As record_events would have stored them: one customer, spread over one month, in the order of time.
 _FILL = """
@@ -71,10 +74,16 @@ def main() -> None:
     arguments.add_argument("--size", type=int, default=10**7, help="events that are stored (default: %(default)s)")
     arguments.add_argument("--rounds", type=int, default=5)
     options = arguments.parse_args()
-    benchmarks: dict[str, Callable[[int, int], None]] = {"read": read, "fold": fold, "growth": growth}
+    benchmarks: dict[str, Callable[[int, int], None]] = {"read": read, "fold": fold}
     for name in options.which:
-        with own_database(f"usage_{name}"):
-            benchmarks[name](options.size, options.rounds)
+        if name == "side":
+            with own_database(f"usage_side_{options.size}"):
+                _be_a_side(options.size)
+        elif name == "growth":
+            growth(options.size, options.rounds)
+        else:
+            with own_database(f"usage_{name}"):
+                benchmarks[name](options.size, options.rounds)
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
@@ -211,46 +220,65 @@ def _copy(table: str, rows: bytes) -> None:
 
 
 def growth(size: int, rounds: int) -> None:
-    """Two databases in one: what is stored is removed and filled again would take hours, so each size has its own."""
-    speeds = {}
-    for stored in (10_000, size):
-        _empty()
-        entity = BillingEntityFactory()
-        customers = [CustomerFactory(external_id=f"customer-{n}", billing_entity=entity) for n in range(CUSTOMERS)]
-        for name in ("input_tokens", "output_tokens"):
-            BillableMetricFactory(value_property=name)
-        ensure_partitions(MONTH_START.date(), MONTH_END.date())
-        _fill(customers[0], stored, CUSTOMERS)
-        with psycopg.connect(database_url()) as raw:
-            raw.execute(_FILL_KEYS, {"size": stored, "start": MONTH_START})
-        _vacuum()
-        speeds[stored] = _speeds(rounds)
-    ratios = sorted(late / early for early, late in zip(speeds[10_000], speeds[size], strict=True))
+    """Each size has a database and a process of its own, and the two store batches in turn."""
+    sides = [_Side(10_000), _Side(size)]
+    timed = [[side.events_per_second() for side in sides] for _ in range(rounds)]
+    for side in sides:
+        side.end()
+    ratios = sorted(late / early for early, late in timed)
+    early, late = (statistics.median(one) for one in zip(*timed, strict=True))
     report(
         f"ingest at {size:,} stored events over that at 10,000: {statistics.median(ratios):.2f} "
-        f"(min {ratios[0]:.2f}, max {ratios[-1]:.2f}); "
-        f"{statistics.median(speeds[size]):,.0f} and {statistics.median(speeds[10_000]):,.0f} events/s"
+        f"(min {ratios[0]:.2f}, max {ratios[-1]:.2f}); {late:,.0f} and {early:,.0f} events/s"
     )
 
 
-def _empty() -> None:
-    from django.core.management import call_command
+class _Side:
+    """A process that fills a database of its own, and then stores some batches whenever it is told to."""
 
-    call_command("flush", interactive=False, verbosity=0)
+    def __init__(self, stored: int) -> None:
+        command = [sys.executable, "-m", "tests.benchmarks.bench_usage", "side", "--size", str(stored)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._told()
+
+    def events_per_second(self) -> float:
+        print(file=self._process.stdin, flush=True)
+        return float(self._told())
+
+    def end(self) -> None:
+        self._process.communicate()
+
+    def _told(self) -> str:
+        if self._process.stdout is None or not (line := self._process.stdout.readline()):
+            raise RuntimeError("the process of one side ended")
+        return line
+
+
+def _be_a_side(stored: int) -> None:
+    entity = BillingEntityFactory()
+    customers = [CustomerFactory(external_id=f"customer-{n}", billing_entity=entity) for n in range(CUSTOMERS)]
+    for name in ("input_tokens", "output_tokens"):
+        BillableMetricFactory(value_property=name)
+    ensure_partitions(MONTH_START.date(), MONTH_END.date())
+    _fill(customers[0], stored, CUSTOMERS)
+    with psycopg.connect(database_url()) as raw:
+        raw.execute(_FILL_KEYS, {"size": stored, "start": MONTH_START})
+    _vacuum()
     with psycopg.connect(database_url(), autocommit=True) as raw:
         raw.execute("CHECKPOINT")
+    for _ in range(WARM_UPS):
+        _store_some()
+    report("ready")
+    for _ in sys.stdin:
+        report(str(_store_some()))
 
 
-def _speeds(rounds: int) -> Sequence[float]:
-    speeds = []
-    for number in range(rounds + 1):
-        batches = [[_event() for _ in range(BATCH_SIZE)] for _ in range(20)]
-        started = time.perf_counter()
-        for batch in batches:
-            record_events(events=batch, api_key_id=None)
-        if number:  # The first warms up.
-            speeds.append(20 * BATCH_SIZE / (time.perf_counter() - started))
-    return speeds
+def _store_some() -> float:
+    batches = [[_event() for _ in range(BATCH_SIZE)] for _ in range(20)]
+    started = time.perf_counter()
+    for batch in batches:
+        record_events(events=batch, api_key_id=None)
+    return 20 * BATCH_SIZE / (time.perf_counter() - started)
 
 
 def _event() -> EventInput:

@@ -14,6 +14,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connection, transaction
 from pytest_django import Settings
 
+from apps.customers.models import Customer
 from apps.usage import partitions
 from apps.usage.exporting import read_table
 from apps.usage.models import UsageEvent
@@ -27,9 +28,10 @@ from apps.usage.partitions import (
     ensure_months,
     least_keep_months,
 )
-from apps.usage.services import record_events
+from apps.usage.selectors import UsageWindow, measure_usage
+from apps.usage.services import backfill_metrics, compare_usage, record_events, restore_month
 from tests.conftest import database_url, utc
-from tests.factories import CustomerFactory
+from tests.factories import BillableMetricFactory, CustomerFactory
 from tests.usage.events import event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,6 +92,19 @@ def test_a_month_is_put_back_as_it_was(old_events: None) -> None:
         )
         assert cursor.fetchone() == (2,)  # those of the log
     assert detach_partition(MONTH, today=TODAY) == "usage_event_archive_2012_05"
+
+
+def test_a_metric_that_was_made_meanwhile_counts_a_month_that_is_put_back(old_events: None) -> None:
+    detach_partition(MONTH, today=TODAY)
+    metric = BillableMetricFactory(aggregation="count", value_property="")
+    backfill_metrics()
+    window = UsageWindow(Customer.objects.get().pk, metric.current_version, THEN, THEN + dt.timedelta(days=3))
+    assert measure_usage([window], stored_before=None)[0].quantity == 0
+
+    restore_month(MONTH)
+
+    assert measure_usage([window], stored_before=None)[0].quantity == 1
+    assert compare_usage() == []
 
 
 def test_a_detach_that_was_interrupted_is_ended_by_the_next_one(old_events: None) -> None:

@@ -13,6 +13,7 @@ from apps.usage.services.cache import (
     mend_cache,
     rebuild,
     request_rebuild,
+    restore_month,
 )
 from apps.usage.services.corrections import (
     EventChanges,
@@ -78,6 +79,7 @@ __all__ = [
     "replace_event",
     "replace_events",
     "request_rebuild",
+    "restore_month",
     "settle_cutoff",
     "take_batches",
     "void_events",

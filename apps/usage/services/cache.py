@@ -20,7 +20,7 @@ from apps.billable_metrics.models import MetricVersion
 from apps.common.database import raw_cursor
 from apps.usage.metric_sql import metric_sql
 from apps.usage.models import CacheState, UsageCache
-from apps.usage.partitions import partition_bounds
+from apps.usage.partitions import Month, attach_partition, bounds_of, partition_bounds
 from apps.usage.selectors.states import LATEST, NO_LATEST_SQL, state_sql
 from apps.usage.services.recording import settle_cutoff
 
@@ -252,6 +252,18 @@ def _rebuild_values_sql(version: MetricVersion) -> str:
         ON CONFLICT ({key}) DO UPDATE SET (first_at, last_at, last_stamp)
             = (excluded.first_at, excluded.last_at, excluded.last_stamp)
     """
+
+
+@transaction.atomic
+def restore_month(month: Month) -> None:
+    """Put a month back into the log, and have the metrics count it that were made while it was away.
+
+    Raises PartitionRefused when the log has that month.
+    """
+    attach_partition(month)
+    start_at, end_at = bounds_of(month)
+    for version in MetricVersion.objects.all():
+        rebuild(version, start_at=start_at, end_at=end_at)
 
 
 def request_rebuild(versions: Collection[MetricVersion] | None = None) -> int:

@@ -11,7 +11,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from apps.common.errors import BillingError
-from apps.usage import partitions
+from apps.usage import partitions, services
 from apps.usage.partitions import Month
 
 
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{partitions.month_name(months[0])} is out of the log, in the table {table}.")
 
     def _attach(self, months: list[Month], options: dict[str, Any]) -> None:
-        partitions.attach_partition(months[0])
+        services.restore_month(months[0])
         self.stdout.write(f"{partitions.month_name(months[0])} is back in the log.")
 
     def _drop(self, months: list[Month], options: dict[str, Any]) -> None:
