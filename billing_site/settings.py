@@ -187,6 +187,8 @@ IMPORTS_MAX_UPLOAD_BYTES = env.int("IMPORTS_MAX_UPLOAD_MIB", default=2048) * 102
 IMPORTS_KEEP_DAYS = env.int("IMPORTS_KEEP_DAYS", default=30)
 # What may wait in one process of the ingest server until it is stored; more is asked to come again.
 INGEST_MAX_WAITING = env.int("INGEST_MAX_WAITING", default=4096)
+# Threads of one process that store, each with a connection: while one waits for its commit, another works.
+INGEST_WRITERS = env.int("INGEST_WRITERS", default=2)
 INGEST_MAX_WAITING_BYTES = 2 * EVENTS_MAX_BODY_BYTES
 # What becomes of an event that is too old: "refuse", or "quarantine" for staff to decide.
 EVENTS_TOO_OLD = env.str("EVENTS_TOO_OLD", default="refuse")

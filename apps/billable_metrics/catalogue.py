@@ -33,19 +33,23 @@ class Catalogue:
     numeric_properties: Mapping[str, frozenset[str]]
 
 
-_known: list[Catalogue] = []
+class _Known:
+    """What this process knows. Its threads read it at once, and each goes on with what it has read."""
+
+    catalogue: Catalogue | None = None
 
 
 def current(edition: Edition | None = None) -> Catalogue:
     """The catalogue: of ``edition`` where that is told, else as this process knows it."""
-    if not _known or (edition is not None and _known[0].edition != edition):
-        _known[:] = [_load()]
-    return _known[0]
+    known = _Known.catalogue
+    if known is None or (edition is not None and known.edition != edition):
+        known = _Known.catalogue = _load()
+    return known
 
 
 def forget() -> None:
     """Look at the database again."""
-    _known.clear()
+    _Known.catalogue = None
 
 
 def _load() -> Catalogue:

@@ -1,8 +1,8 @@
 """Group commit: what many requests send is stored in one transaction, and each is answered once that has committed.
 
-A commit costs a flush of the disk, whether it holds one event or thousands. So one thread with a connection of its own
-takes all requests that wait, checks and stores them together, and while it does so the next ones gather. Nothing waits
-for company: a request that is alone is stored alone.
+A commit costs a flush of the disk, whether it holds one event or thousands. So a thread with a connection of its own
+takes all requests that wait, checks and stores them together; while it waits for the database, another does the same
+with those that came meanwhile. Nothing waits for company: a request that is alone is stored alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from django.conf import settings
 from django.db import connection
@@ -63,7 +63,7 @@ class _Read:
 
 
 class GroupCommit:
-    """The thread, and the queue before it. All methods but ``_run`` and what it calls belong to the event loop.
+    """The threads, and the queue before them. All methods but ``_run`` and what it calls belong to the event loop.
 
     The queue is bounded, in requests and in bytes: beyond, a request is refused at once and may come again.
     """
@@ -71,7 +71,7 @@ class GroupCommit:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._is_open = False
         self._most_requests: int = settings.INGEST_MAX_WAITING
         self._most_bytes: int = settings.INGEST_MAX_WAITING_BYTES
@@ -80,16 +80,21 @@ class GroupCommit:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"group-commit-{number}", daemon=True)
+            for number in range(settings.INGEST_WRITERS)
+        ]
+        for thread in self._threads:
+            thread.start()
         self._is_open = True
 
     async def stop(self) -> None:
         """Take nothing more, and return once all that was taken is answered."""
         self._is_open = False
-        if self._thread is not None:
+        for _ in self._threads:
             self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
     async def store(self, intake: Intake, body: bytes, api_key_id: int) -> Answer:
         """Store what a request sends, and return its answer. Raises TryAgain where that cannot be done now."""
@@ -119,10 +124,17 @@ class GroupCommit:
         try:
             is_open = True
             while is_open:
-                group = [self._queue.get()]
-                group.extend(self._queue.get() for _ in range(self._queue.qsize()))
-                is_open = None not in group
-                self._take([waiting for waiting in group if waiting is not None])
+                waiting = self._queue.get()
+                group: list[Waiting] = []
+                while waiting is not None:
+                    group.append(waiting)
+                    try:
+                        waiting = self._queue.get_nowait()
+                    except Empty:
+                        break
+                # Each writer ends after what it has taken, at a sign of its own.
+                is_open = waiting is not None
+                self._take(group)
         finally:
             connection.close()
 

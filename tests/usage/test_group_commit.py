@@ -51,6 +51,12 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
+@pytest.fixture(autouse=True)
+def _one_writer(settings: Settings) -> None:
+    """So that what waits behind a group is the next one, whole."""
+    settings.INGEST_WRITERS = 1
+
+
 @pytest.fixture
 def shell(db: None) -> Iterator[AsgiShell]:
     with AsgiShell() as shell:

@@ -92,11 +92,11 @@ def heed_usage(*, kind: IgnoredKind, name: str, actor: User | None) -> None:
 
 @transaction.atomic
 def _attribute_some(customers: Mapping[str, int]) -> int:
-    stamp, edition, _ = begin(0)
-    known = catalogue.current(edition)
+    begun = begin(0)
+    known = catalogue.current(begun.edition)
     deltas = Deltas()
     with raw_cursor() as cursor, row_by_row(cursor):
-        cursor.execute(_ATTRIBUTE, [stamp, list(customers), list(customers.values()), ATTRIBUTE_AT_ONCE])
+        cursor.execute(_ATTRIBUTE, [begun.stamp, list(customers), list(customers.values()), ATTRIBUTE_AT_ONCE])
         rows = cursor.fetchall()
     by_type: defaultdict[str, list[CountedEvent]] = defaultdict(list)
     for event_pk, customer_id, occurred_at, event_type, data in rows:
@@ -106,5 +106,5 @@ def _attribute_some(customers: Mapping[str, int]) -> int:
         )
     for event_type, counted in by_type.items():
         deltas.add(counted, known.by_type.get(event_type, ()))
-    deltas.write(stamp=stamp)
+    deltas.write(stamp=begun.stamp)
     return len(rows)

@@ -279,8 +279,8 @@ def _begin(replacements: int) -> tuple[dt.datetime, list[int]]:
     """Take the lock of the cache, then that of the stamp; return the instant, and primary keys for replacements."""
     with raw_cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%b)", [CACHE_LOCK])
-    stamp, _, firsts = begin(replacements)
-    return stamp, [first + offset for first in firsts for offset in range(IDS_AT_ONCE)]
+    begun = begin(replacements)
+    return begun.stamp, [first + offset for first in begun.first_ids for offset in range(IDS_AT_ONCE)]
 
 
 def _lock(places: Sequence[EventPlace]) -> list[_Locked]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, compress, islice
 
 import psycopg.errors
@@ -15,7 +15,7 @@ from apps.billable_metrics import catalogue
 from apps.billable_metrics.catalogue import Catalogue, Edition
 from apps.common.database import raw_cursor
 from apps.common.errors import BillingError
-from apps.customers.selectors import customers_by_subject
+from apps.customers.selectors import BY_SUBJECT_SQL
 from apps.usage import binary
 from apps.usage.deltas import EPOCH, HOUR, CountedEvent, Deltas
 from apps.usage.events import EventInput, canonical_json, key_of, payload_hash
@@ -28,10 +28,13 @@ IDS_AT_ONCE = 10_000
 
 _MICROSECOND = dt.timedelta(microseconds=1)
 
-_BEGIN = """
+_BEGIN = f"""
     SELECT begun.stamp, begun.versions, begun.newest,
-           array(SELECT nextval('usage_event_id_seq') FROM generate_series(1, %b))
-    FROM usage_stamp() AS begun
+           array(SELECT nextval('usage_event_id_seq') FROM generate_series(1, %b)), found.subjects, found.customer_ids
+    FROM usage_stamp() AS begun CROSS JOIN (
+        SELECT array_agg(subject ORDER BY rank) AS subjects, array_agg(customer_id ORDER BY rank) AS customer_ids
+        FROM ({BY_SUBJECT_SQL}) known
+    ) found
 """
 
 # Keys are inserted in their order, so that two batches with the same ones wait for one another and never deadlock.
@@ -137,8 +140,8 @@ class _Columns:
     keys: list[bytes]
     hashes: list[bytes]
     datas: list[bytes]
-    customers: list[int | None]
     occurred: list[int]
+    customers: list[int | None] = field(default_factory=list)
 
     def keys_at(self, positions: Sequence[int]) -> list[binary.BinaryArray]:
         return [
@@ -168,9 +171,10 @@ def record_batches(batches: Sequence[EventBatch]) -> list[RecordedBatch]:
     if not size:
         return [RecordedBatch() for _ in batches]
     with transaction.atomic():
-        stamp, edition, firsts = begin(size)
-        ids = list(islice(chain.from_iterable(range(first, first + IDS_AT_ONCE) for first in firsts), size))
-        known = catalogue.current(edition)
+        begun = begin(size, {event.subject for event in columns.events})
+        ids = list(islice(chain.from_iterable(range(first, first + IDS_AT_ONCE) for first in begun.first_ids), size))
+        columns.customers = [begun.customers.get(event.subject) for event in columns.events]
+        known, stamp = catalogue.current(begun.edition), begun.stamp
         fresh = _store(columns, ids, stamp)
         positions = range(len(ids)) if fresh is None else [at for at, pk in enumerate(ids) if pk in fresh]
         _add_to_cache(columns, ids, positions, known, stamp)
@@ -201,7 +205,6 @@ def _columns(batches: Sequence[EventBatch]) -> _Columns:
     events = [event for batch in batches for event in batch.events]
     sources = source_ids({event.source for event in events})
     note_event_types({event.type for event in events})
-    customers = customers_by_subject({event.subject for event in events})
     datas = [canonical_json(event.data) for event in events]
     keys = [key_of(event.event_id) for event in events]
     instants = [event.occurred_at for event in events]
@@ -215,7 +218,6 @@ def _columns(batches: Sequence[EventBatch]) -> _Columns:
         keys=[key for _, key in keys],
         hashes=[payload_hash(event, data) for event, data in zip(events, datas, strict=True)],
         datas=datas,
-        customers=[customers.get(event.subject) for event in events],
         occurred=[(instant - EPOCH) // _MICROSECOND for instant in instants],
     )
 
@@ -229,18 +231,31 @@ def _ensure_partitions_for(instants: Sequence[dt.datetime]) -> None:
     ensure_months(months)
 
 
-def begin(size: int) -> tuple[dt.datetime, Edition, list[int]]:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A transaction that stores or attributes events: its instant, and what it may rely on until its end."""
+
+    stamp: dt.datetime
+    edition: Edition
+    first_ids: list[int]
+    customers: dict[str, int]
+
+
+def begin(size: int, subjects: Collection[str] = ()) -> Begun:
     """Take the shared lock that ``settle_cutoff`` waits for, then the instant of this transaction, and primary keys.
 
-    The lock is held until commit; so a metric version that is committed and settled is known to all that follow.
+    The lock is held until commit; so a metric version that is committed and settled is known to all that follow. The
+    customers of ``subjects`` are looked up on the way, which spares a round trip.
     """
+    wanted = list(subjects)
     with raw_cursor() as cursor:
-        cursor.execute(_BEGIN, [-(-size // IDS_AT_ONCE)], prepare=True)
+        cursor.execute(_BEGIN, [-(-size // IDS_AT_ONCE), wanted, wanted], prepare=True)
         found = cursor.fetchone()
     if found is None:
         raise RuntimeError("the database did not begin")
-    stamp, versions, newest, firsts = found
-    return stamp, (versions, newest), firsts
+    stamp, versions, newest, firsts, known, customer_ids = found
+    customers = dict(zip(known or (), customer_ids or (), strict=True))
+    return Begun(stamp, (versions, newest), firsts, customers)
 
 
 def _store(columns: _Columns, ids: Sequence[int], stamp: dt.datetime) -> set[int] | None:
