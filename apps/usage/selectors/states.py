@@ -135,16 +135,17 @@ def _part(stretch: Stretch, start: int, end: int) -> Stretch:
     return Stretch(stretch.customer_id, stretch.version, start, end)
 
 
-_MERGED = """
+# How states are put together, of whichever rows that hold them: one way for reading, folding, building and comparing.
+MERGED_SQL = """
     sum(event_count) AS event_count, sum(total) AS total, sum(time_total) AS time_total, min(lowest) AS lowest,
     max(highest) AS highest
 """
-_MERGED_LATEST = """
+MERGED_LATEST_SQL = """
     max(latest_at) AS latest_at,
     (array_agg(latest_id ORDER BY latest_at DESC NULLS LAST, latest_id DESC))[1] AS latest_id,
     (array_agg(latest ORDER BY latest_at DESC NULLS LAST, latest_id DESC))[1] AS latest
 """
-_STATE = "event_count, total, time_total, lowest, highest, latest_at, latest_id, latest"
+STATE_COLUMNS = "event_count, total, time_total, lowest, highest, latest_at, latest_id, latest"
 
 # One statement, so that a fold that commits meanwhile is seen whole or not at all. A first row tells which metric
 # versions have a whole cache; others name the buckets that hold more than the cutoff allows.
@@ -247,9 +248,9 @@ def _read_cache_sql(pieces: Sequence[_Piece], group_by: Sequence[str] | None) ->
     is_split = group_by is None or len(group_by) > 0
     return _READ_CACHE.format(
         dims="dims" if is_split else "'{}'::text[]",
-        state=_STATE,
-        merged=_MERGED,
-        latest=_MERGED_LATEST if needs_latest else NO_LATEST_SQL,
+        state=STATE_COLUMNS,
+        merged=MERGED_SQL,
+        latest=MERGED_LATEST_SQL if needs_latest else NO_LATEST_SQL,
     )
 
 

@@ -21,7 +21,14 @@ from apps.common.database import raw_cursor
 from apps.usage.metric_sql import metric_sql
 from apps.usage.models import CacheState, UsageCache
 from apps.usage.partitions import Month, attach_partition, bounds_of, partition_bounds
-from apps.usage.selectors.states import LATEST, NO_LATEST_SQL, state_sql
+from apps.usage.selectors.states import (
+    LATEST,
+    MERGED_LATEST_SQL,
+    MERGED_SQL,
+    NO_LATEST_SQL,
+    STATE_COLUMNS,
+    state_sql,
+)
 from apps.usage.services.recording import settle_cutoff
 
 logger = logging.getLogger(__name__)
@@ -30,32 +37,22 @@ CACHE_LOCK = 4_846_216_003
 FOLD_AT_ONCE = 200_000
 CLAIM = dt.timedelta(minutes=15)
 
-_COLUMNS = "event_count, total, time_total, lowest, highest, latest_at, latest_id, latest"
-_ADDED = """
-    sum(event_count) AS event_count, sum(total) AS total, sum(time_total) AS time_total,
-    min(lowest) AS lowest, max(highest) AS highest
-"""
-_MERGED_LATEST = """
-    max(latest_at) AS latest_at,
-    (array_agg(latest_id ORDER BY latest_at DESC, latest_id DESC))[1] AS latest_id,
-    (array_agg(latest ORDER BY latest_at DESC, latest_id DESC))[1] AS latest
-"""
 _KEY = "customer_id, metric_version_id, grain, starts_at, dims"
 
 
 def _fold_sql(*, with_latest: bool) -> str:
     """Hours and days of the deltas that do, or do not, carry a latest value: sorting these is for few metrics."""
-    latest = _MERGED_LATEST if with_latest else NO_LATEST_SQL
+    latest = MERGED_LATEST_SQL if with_latest else NO_LATEST_SQL
     name = "latest" if with_latest else "plain"
     return f"""
         {name}_hour AS (
-            SELECT customer_id, metric_version_id, 0 AS grain, hour AS starts_at, dims, {_ADDED}, {latest},
+            SELECT customer_id, metric_version_id, 0 AS grain, hour AS starts_at, dims, {MERGED_SQL}, {latest},
                    max(stamp) AS last_stamp
             FROM gone WHERE latest_at IS {"NOT NULL" if with_latest else "NULL"}
             GROUP BY customer_id, metric_version_id, hour, dims
         ), {name}_day AS (
             SELECT customer_id, metric_version_id, 1 AS grain, date_trunc('day', starts_at, 'UTC') AS starts_at, dims,
-                   {_ADDED}, {latest}, max(last_stamp) AS last_stamp
+                   {MERGED_SQL}, {latest}, max(last_stamp) AS last_stamp
             FROM {name}_hour GROUP BY customer_id, metric_version_id, date_trunc('day', starts_at, 'UTC'), dims
         )
     """
@@ -65,11 +62,11 @@ _FOLD = f"""
     WITH gone AS (
         DELETE FROM usage_delta WHERE ctid = ANY (ARRAY (SELECT ctid FROM usage_delta LIMIT %b)) RETURNING *
     ), {_fold_sql(with_latest=False)}, {_fold_sql(with_latest=True)}, folded AS (
-        INSERT INTO usage_bucket AS known ({_KEY}, {_COLUMNS}, last_stamp)
-        SELECT {_KEY}, {_COLUMNS}, last_stamp FROM plain_hour
-        UNION ALL SELECT {_KEY}, {_COLUMNS}, last_stamp FROM plain_day
-        UNION ALL SELECT {_KEY}, {_COLUMNS}, last_stamp FROM latest_hour
-        UNION ALL SELECT {_KEY}, {_COLUMNS}, last_stamp FROM latest_day
+        INSERT INTO usage_bucket AS known ({_KEY}, {STATE_COLUMNS}, last_stamp)
+        SELECT {_KEY}, {STATE_COLUMNS}, last_stamp FROM plain_hour
+        UNION ALL SELECT {_KEY}, {STATE_COLUMNS}, last_stamp FROM plain_day
+        UNION ALL SELECT {_KEY}, {STATE_COLUMNS}, last_stamp FROM latest_hour
+        UNION ALL SELECT {_KEY}, {STATE_COLUMNS}, last_stamp FROM latest_day
         ON CONFLICT ({_KEY}) DO UPDATE SET
             event_count = known.event_count + excluded.event_count,
             total = coalesce(known.total + excluded.total, known.total, excluded.total),
@@ -187,20 +184,25 @@ def _hours_sql(version: MetricVersion) -> str:
     """
 
 
+def _true_buckets_sql(version: MetricVersion) -> str:
+    """The buckets of both grains as the events have them, under the name “truth”: to be stored, or compared with."""
+    latest = MERGED_LATEST_SQL if version.aggregation in LATEST else NO_LATEST_SQL
+    return f"""
+        hours AS MATERIALIZED ({_hours_sql(version)}), truth AS MATERIALIZED (
+            SELECT customer_id, 0 AS grain, hour AS starts_at, dims, {STATE_COLUMNS}, last_stamp FROM hours
+            UNION ALL
+            SELECT customer_id, 1, date_trunc('day', hour, 'UTC'), dims, {MERGED_SQL}, {latest}, max(last_stamp)
+            FROM hours GROUP BY customer_id, date_trunc('day', hour, 'UTC'), dims
+        )
+    """
+
+
 def _rebuild_sql(version: MetricVersion) -> str:
-    latest = _MERGED_LATEST.replace("latest_at DESC", "latest_at DESC NULLS LAST")
-    if version.aggregation not in LATEST:
-        latest = NO_LATEST_SQL
     return f"""
         WITH gone AS (
             DELETE FROM usage_delta
             WHERE metric_version_id = %(version)s AND {_OF_CUSTOMERS} AND {_IN_RANGE.format(column="hour")}
-        ), hours AS MATERIALIZED ({_hours_sql(version)}), truth AS MATERIALIZED (
-            SELECT customer_id, 0 AS grain, hour AS starts_at, dims, {_COLUMNS}, last_stamp FROM hours
-            UNION ALL
-            SELECT customer_id, 1, date_trunc('day', hour, 'UTC'), dims, {_ADDED}, {latest}, max(last_stamp)
-            FROM hours GROUP BY customer_id, date_trunc('day', hour, 'UTC'), dims
-        ), wrong AS (
+        ), {_true_buckets_sql(version)}, wrong AS (
             DELETE FROM usage_bucket bucket
             WHERE metric_version_id = %(version)s AND {_OF_CUSTOMERS} AND {_IN_RANGE.format(column="starts_at")}
               AND NOT EXISTS (
@@ -208,10 +210,10 @@ def _rebuild_sql(version: MetricVersion) -> str:
                     AND truth.starts_at = bucket.starts_at AND truth.dims = bucket.dims
               )
         )
-        INSERT INTO usage_bucket ({_KEY}, {_COLUMNS}, last_stamp)
-        SELECT customer_id, %(version)s, grain, starts_at, dims, {_COLUMNS}, last_stamp FROM truth
-        ON CONFLICT ({_KEY}) DO UPDATE SET ({_COLUMNS}, last_stamp)
-            = ({", ".join(f"excluded.{column}" for column in _COLUMNS.split(", "))}, excluded.last_stamp)
+        INSERT INTO usage_bucket ({_KEY}, {STATE_COLUMNS}, last_stamp)
+        SELECT customer_id, %(version)s, grain, starts_at, dims, {STATE_COLUMNS}, last_stamp FROM truth
+        ON CONFLICT ({_KEY}) DO UPDATE SET ({STATE_COLUMNS}, last_stamp)
+            = ({", ".join(f"excluded.{column}" for column in STATE_COLUMNS.split(", "))}, excluded.last_stamp)
     """
 
 
@@ -418,38 +420,30 @@ def _compare(version: MetricVersion, start_at: dt.datetime, end_at: dt.datetime)
     return found
 
 
-_FIGURES = "event_count, total, time_total, lowest, highest, latest_at, latest_id, latest"
-
-
 def _shown(table: str) -> str:
     """A state as text, in which equal numbers read alike."""
     numbers = ("total", "time_total", "lowest", "highest", "latest")
     columns = [
-        f"trim_scale({table}.{column})" if column in numbers else f"{table}.{column}" for column in _FIGURES.split(", ")
+        f"trim_scale({table}.{column})" if column in numbers else f"{table}.{column}"
+        for column in STATE_COLUMNS.split(", ")
     ]
     return f"CASE WHEN {table}.event_count > 0 THEN ({', '.join(columns)})::text END"
 
 
 def _compare_sql(version: MetricVersion) -> str:
-    latest = _MERGED_LATEST.replace("latest_at DESC", "latest_at DESC NULLS LAST")
     key = "customer_id, grain, starts_at, dims"
     return f"""
-        WITH hours AS MATERIALIZED ({_hours_sql(version)}), truth AS (
-            SELECT customer_id, 0 AS grain, hour AS starts_at, dims, {_FIGURES} FROM hours
-            UNION ALL
-            SELECT customer_id, 1, date_trunc('day', hour, 'UTC'), dims, {_ADDED}, {latest}
-            FROM hours GROUP BY customer_id, date_trunc('day', hour, 'UTC'), dims
-        ), known AS (
-            SELECT customer_id, grain, starts_at, dims, {_FIGURES} FROM usage_bucket
+        WITH {_true_buckets_sql(version)}, known AS (
+            SELECT customer_id, grain, starts_at, dims, {STATE_COLUMNS} FROM usage_bucket
             WHERE metric_version_id = %(version)s AND {_IN_RANGE.format(column="starts_at")}
             UNION ALL
-            SELECT customer_id, bucket.grain, bucket.starts_at, dims, {_FIGURES}
+            SELECT customer_id, bucket.grain, bucket.starts_at, dims, {STATE_COLUMNS}
             FROM usage_delta CROSS JOIN LATERAL (
                 VALUES (0, hour), (1, date_trunc('day', hour, 'UTC'))
             ) AS bucket(grain, starts_at)
             WHERE metric_version_id = %(version)s AND {_IN_RANGE.format(column="hour")}
         ), cached AS (
-            SELECT {key}, {_ADDED}, {latest} FROM known GROUP BY {key}
+            SELECT {key}, {MERGED_SQL}, {MERGED_LATEST_SQL} FROM known GROUP BY {key}
         )
         SELECT customer_id, CASE grain WHEN 0 THEN 'hour' ELSE 'day' END, starts_at, dims,
                {_shown("cached")}, {_shown("truth")}
