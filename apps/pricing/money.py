@@ -19,7 +19,8 @@ PRECISION = 76
 # amount: only what divisions that do not end, such as thirds, leave there.
 SETTLED_DECIMALS = 40
 
-_EXACT = decimal.Context(
+# Its methods (``EXACT.multiply``) compute exactly where entering a block for each step would cost more than the step.
+EXACT = decimal.Context(
     prec=PRECISION,
     rounding=ROUND_HALF_EVEN,
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.FloatOperation],
@@ -29,7 +30,7 @@ _SETTLED_UNIT = Decimal(1).scaleb(-SETTLED_DECIMALS)
 
 def exact_arithmetic() -> AbstractContextManager[decimal.Context]:
     """A block in which Decimal arithmetic keeps 76 digits and refuses floats; all of pricing computes in one."""
-    return decimal.localcontext(_EXACT)
+    return decimal.localcontext(EXACT)
 
 
 def settle(exact: Decimal) -> Decimal:
@@ -39,8 +40,7 @@ def settle(exact: Decimal) -> Decimal:
     not the rounding of an amount to money, which is ``round_money``. Raises decimal.InvalidOperation for amounts
     from 10^36 on, which no price and no quantity reach.
     """
-    with exact_arithmetic():
-        settled = exact.quantize(_SETTLED_UNIT)
+    settled = exact.quantize(_SETTLED_UNIT, context=EXACT)
     return exact if settled == exact else settled
 
 
@@ -64,9 +64,8 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     amount is a Decimal, ValueError for an unknown currency or an amount that is not a number.
     """
     check_decimal(amount)
-    with exact_arithmetic():
-        rounded = amount.quantize(_minor_unit(currency), rounding=ROUND_HALF_UP)
-        return rounded if rounded else abs(rounded)
+    rounded = amount.quantize(_minor_unit(currency), rounding=ROUND_HALF_UP, context=EXACT)
+    return rounded if rounded else rounded.copy_abs()
 
 
 def split_money(total: Decimal, weights: Sequence[Decimal], currency: str) -> tuple[Decimal, ...]:

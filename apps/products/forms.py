@@ -12,8 +12,8 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.billable_metrics.models import BillableMetric
 from apps.common.fields import currency_choices
-from apps.pricing.charge_models.base import InvalidTiers, Tier
-from apps.pricing.charge_models.graduated import check_tiers
+from apps.pricing.charge_models.base import Tier
+from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
 from apps.products.models import (
     BillingInterval,
     ChargeModelName,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from apps.common.errors import InvalidInput
-from apps.pricing.charge_models.base import ChargeModel, InvalidTiers, Tier
+from apps.pricing.charge_models.base import ChargeModel, Tier
 from apps.pricing.charge_models.flat import Flat
-from apps.pricing.charge_models.graduated import Graduated, check_tiers
+from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
 from apps.pricing.charge_models.per_unit import PerUnit
 from apps.pricing.charges import Charge
 from apps.products.models import ChargeModelName, PriceTier, PriceVersion, in_tier_order

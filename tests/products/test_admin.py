@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from apps.pricing.charge_models.base import InvalidTiers, Tier
-from apps.pricing.charge_models.graduated import check_tiers
+from apps.pricing.charge_models.base import Tier
+from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
 from apps.products.forms import TierForm, TierFormSet
 from apps.products.models import PlanStatus, PlanVersion, Price, PriceTier, PriceVersion, Product
 from tests.builders import flat_fee, graduated, per_unit, published_plan

@@ -1,4 +1,4 @@
-"""What every charge model offers: from a quantity to an exact amount, its tiers, and its words.
+"""What every charge model offers: from usage to an exact amount, its breakdown, and its words.
 
 A new model is a new file beside this one. It knows no database, no request, no clock and no other model.
 """
@@ -10,33 +10,82 @@ from decimal import Decimal
 from typing import ClassVar, Protocol, Self
 
 from apps.pricing.formatting import TIMES, format_quantity, format_unit_amount, format_units
-from apps.pricing.money import check_decimal, exact_arithmetic
+from apps.pricing.money import EXACT, check_decimal
 from apps.pricing.periods import ShareOfDays
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
 
 
-class InvalidTiers(ValueError):
-    """Tiers that do not give every quantity one price. The sentence names the tier and the mend."""
+class InvalidPrice(ValueError):
+    """A price that cannot be charged by. The sentence names what is wrong and the mend."""
+
+
+class NotRatable(ValueError):
+    """Usage that the price says nothing about. The sentence names the usage and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """The part of a quantity with these values of a metric's dimensions; None where an event has no such property.
+
+    ``failed`` units of ``quantity`` come from events whose outcome counts as failed.
+    """
+
+    values: tuple[str | None, ...]
+    quantity: Decimal
+    failed: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class LevelDays:
+    """A level, such as a number of seats, and the whole days for which it stood."""
+
+    quantity: Decimal
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was measured over a window: a quantity, and what it is made of for the models that ask for that.
+
+    ``failed`` units of ``quantity`` come from failed outcomes. ``transactions`` are the values of the single events
+    in the order of time, and ``count`` is how many there are, also where they are not listed. ``levels`` tell a level
+    metric day by day; ``of_days`` is the length of the whole nominal period. ``groups`` are the parts by dimension.
+    """
+
+    quantity: Decimal
+    failed: Decimal = ZERO
+    count: int | None = None
+    transactions: tuple[Decimal, ...] | None = None
+    levels: tuple[LevelDays, ...] = ()
+    of_days: int = 0
+    groups: tuple[UsageGroup, ...] = ()
+
+
+NOTHING_USED = Usage(ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
     """A range of quantities: above the tier before, up to and including ``up_to``; None has no end.
 
-    ``unit_amount`` is for as many units as the model's ``per_units`` says; ``flat_amount`` is charged once, when
-    the tier is reached.
+    ``unit_amount`` is for as many units as the model's ``per_units`` says or, where the tier has a ``package_size``,
+    for each started package of so many units. ``flat_amount`` is charged once, when the tier is reached.
     """
 
     up_to: Decimal | None
-    unit_amount: Decimal
+    unit_amount: Decimal = ZERO
     flat_amount: Decimal = ZERO
+    package_size: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TierCharge:
-    """What one tier costs: ``quantity`` units above ``lower``, up to and including ``upper``; an exact amount."""
+    """What one tier costs: ``quantity`` units above ``lower``, up to and including ``upper``; an exact amount.
+
+    ``per_units`` is what ``unit_amount`` is for; with ``in_packages`` each started one is charged whole.
+    """
 
     lower: Decimal
     upper: Decimal | None
@@ -45,24 +94,43 @@ class TierCharge:
     per_units: Decimal
     flat_amount: Decimal
     amount: Decimal
+    in_packages: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A named part of an exact amount, for models that are not made of tiers.
+
+    What ``quantity`` and ``rate`` count depends on the model, which names its components; ``amount`` is exact.
+    """
+
+    name: str
+    quantity: Decimal
+    rate: Decimal
+    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRating:
-    """An exact amount, not yet rounded, and the tiers it is made of; none for a model without tiers."""
+    """An exact amount, not yet rounded, and the tiers or components that it is made of, where the model has such."""
 
     amount: Decimal
     tiers: tuple[TierCharge, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What puts a rating into words: its currency, the names of its unit, the share of days if it is prorated."""
+    """What puts a rating into words: its currency, the names of its unit, the share of days if it is prorated.
+
+    ``priced_in`` names the pricing unit, singular and plural, of amounts that are not money.
+    """
 
     currency: str
     unit_singular: str
     unit_plural: str
     share: ShareOfDays | None
+    priced_in: tuple[str, str] | None = None
 
     @property
     def days(self) -> str:
@@ -73,12 +141,19 @@ class Wording:
         return format_units(quantity, singular=self.unit_singular, plural=self.unit_plural)
 
     def money(self, amount: Decimal) -> str:
+        """``10.00 USD``, or ``10 credits`` where the price is in a pricing unit."""
+        if self.priced_in is not None:
+            return format_units(amount, singular=self.priced_in[0], plural=self.priced_in[1])
         return format_unit_amount(amount, self.currency)
 
     def unit_price(self, unit_amount: Decimal, per_units: Decimal) -> str:
         """``10.00 USD per 1,000,000``; a price of single units is just ``0.99 USD``."""
         per = "" if per_units == 1 else f" per {format_quantity(per_units)}"
         return f"{self.money(unit_amount)}{per}"
+
+    def package_price(self, unit_amount: Decimal, package_size: Decimal) -> str:
+        """``0.03 USD per started 1,000``."""
+        return f"{self.money(unit_amount)} per started {format_quantity(package_size)}"
 
     def units_at_price(self, quantity: Decimal, unit_amount: Decimal, per_units: Decimal) -> str:
         return f"{self.units(quantity)} {TIMES} {self.unit_price(unit_amount, per_units)}"
@@ -97,14 +172,16 @@ class Calculation:
 
 
 class ChargeModel(Protocol):
-    """A way of turning a quantity into an amount. Models are values: made once, compared, never changed."""
+    """A way of turning usage into an amount. Models are values: made once, compared, never changed."""
 
     name: ClassVar[str]
 
-    def rate(self, quantity: Decimal) -> ModelRating:
+    def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         """The exact amount for a quantity of billable units, with at most 40 decimals.
 
-        A quantity is negative when corrections outweigh usage; each model says what it makes of that.
+        ``usage`` is what was measured before an allowance and the like came off the quantity; only models that charge
+        by transactions or by days look at it. A quantity is negative when corrections outweigh usage; each model says
+        what it makes of that. Raises NotRatable for usage that the price says nothing about.
         """
         ...
 
@@ -119,12 +196,35 @@ class ChargeModel(Protocol):
 
 def price_of_units(quantity: Decimal, unit_amount: Decimal, per_units: Decimal) -> Decimal:
     """The price of a quantity at ``unit_amount`` for each ``per_units``: exact, not by started packages."""
-    with exact_arithmetic():
-        return quantity * unit_amount / per_units
+    amount = EXACT.multiply(quantity, unit_amount)
+    return amount if per_units == 1 else EXACT.divide(amount, per_units)
 
 
-def check_per_units(per_units: Decimal) -> None:
+def price_of_packages(quantity: Decimal, package_amount: Decimal, package_size: Decimal) -> Decimal:
+    """The price of a quantity in packages: each started one is charged whole; nothing for zero or less."""
+    return EXACT.multiply(started_packages(quantity, package_size), package_amount)
+
+
+def started_packages(quantity: Decimal, package_size: Decimal) -> Decimal:
+    """How many packages a quantity starts. By remainder, never by rounding a quotient, which may lose its last digit."""
+    if quantity <= 0:
+        return ZERO
+    whole, rest = EXACT.divmod(quantity, package_size)
+    return EXACT.add(whole, ONE) if rest else whole
+
+
+def check_per_units(per_units: Decimal, what: str = "A price is for a number of units") -> None:
     """Raise ValueError unless the number of units that a price is for is above zero."""
     check_decimal(per_units)
     if per_units <= 0:
-        raise ValueError(f"A price is for a number of units above zero, not for {per_units}.")
+        raise InvalidPrice(f"{what} above zero, not for {per_units}.")
+
+
+def check_amounts(**amounts: Decimal | None) -> None:
+    """Raise InvalidPrice for an amount below zero, by its name; an amount that is not given is none."""
+    for name, amount in amounts.items():
+        if amount is None:
+            continue
+        check_decimal(amount)
+        if amount < 0:
+            raise InvalidPrice(f"The {name.replace('_', ' ')} is {amount}. Enter 0 or more.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import ClassVar, Self
 
-from apps.pricing.charge_models.base import Calculation, ModelRating, Wording
+from apps.pricing.charge_models.base import NOTHING_USED, Calculation, ModelRating, Usage, Wording
 from apps.pricing.formatting import TIMES
 from apps.pricing.money import check_decimal, settle
 from apps.pricing.periods import ShareOfDays
@@ -23,7 +23,7 @@ class Flat:
     def __post_init__(self) -> None:
         check_decimal(self.amount)
 
-    def rate(self, quantity: Decimal) -> ModelRating:
+    def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
         return ModelRating(amount=settle(self.amount))
 

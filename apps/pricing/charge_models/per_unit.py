@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import ClassVar, Self
 
 from apps.pricing.charge_models.base import (
+    NOTHING_USED,
     ONE,
     Calculation,
     ModelRating,
+    Usage,
     Wording,
     check_per_units,
     price_of_units,
@@ -34,9 +36,9 @@ class PerUnit:
         check_decimal(self.unit_amount)
         check_per_units(self.per_units)
 
-    def rate(self, quantity: Decimal) -> ModelRating:
+    def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
-        return ModelRating(amount=settle(price_of_units(quantity, self.unit_amount, self.per_units)))
+        return ModelRating(settle(price_of_units(quantity, self.unit_amount, self.per_units)))
 
     def prorate(self, share: ShareOfDays) -> Self:
         """A unit costs the same on every day."""

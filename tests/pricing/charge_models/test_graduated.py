@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.pricing.charge_models.base import InvalidTiers, Tier, TierCharge
-from apps.pricing.charge_models.graduated import Graduated, check_tiers
+from apps.pricing.charge_models.base import Tier, TierCharge
+from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
 from apps.pricing.charge_models.per_unit import PerUnit
 from apps.pricing.money import exact_arithmetic, settle
 from apps.pricing.periods import ShareOfDays

@@ -1,0 +1,184 @@
+"""Percentage: a part of the amounts that transactions move, and a fixed fee for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import ClassVar, Self
+
+from apps.pricing.charge_models.base import (
+    NOTHING_USED,
+    ONE,
+    ZERO,
+    Calculation,
+    Component,
+    InvalidPrice,
+    ModelRating,
+    NotRatable,
+    Usage,
+    Wording,
+    check_amounts,
+    price_of_units,
+)
+from apps.pricing.formatting import TIMES, format_decimal, format_units
+from apps.pricing.money import EXACT, check_decimal, settle
+from apps.pricing.periods import ShareOfDays
+
+PERCENT = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True)
+class Percentage:
+    """``rate_percent`` of each transaction's amount and ``fixed_amount`` once for each.
+
+    Free are the first ``free_transactions``, or the transactions up to a running total of ``free_amount``; where both
+    are given, until either is used up. A transaction that the free amount ends within pays the fixed fee, and the rate
+    on the rest of it. What one transaction costs is held between ``transaction_minimum`` and ``transaction_maximum``.
+
+    A negative transaction, a correction, takes the rate in a straight line and neither fee nor bounds.
+    """
+
+    name: ClassVar[str] = "percentage"
+
+    rate_percent: Decimal
+    fixed_amount: Decimal = ZERO
+    free_transactions: Decimal = ZERO
+    free_amount: Decimal = ZERO
+    transaction_minimum: Decimal | None = None
+    transaction_maximum: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        check_amounts(
+            rate_percent=self.rate_percent,
+            fixed_amount=self.fixed_amount,
+            free_transactions=self.free_transactions,
+            free_amount=self.free_amount,
+            transaction_minimum=self.transaction_minimum,
+            transaction_maximum=self.transaction_maximum,
+        )
+        low, high = self.transaction_minimum, self.transaction_maximum
+        if low is not None and high is not None and low > high:
+            raise InvalidPrice(f"The transaction minimum, {low}, is above the maximum, {high}. Enter a smaller one.")
+
+    @property
+    def needs_transactions(self) -> bool:
+        """Whether the sum and the count of the transactions do not decide the amount."""
+        has_bounds = self.transaction_minimum is not None or self.transaction_maximum is not None
+        return has_bounds or bool(self.free_transactions) or bool(self.fixed_amount and self.free_amount)
+
+    def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
+        check_decimal(quantity)
+        if self.needs_transactions:
+            if usage.transactions is None:
+                raise NotRatable("This price charges by transaction. Give the amount of each transaction.")
+            return self._of_parts(*self._by_transaction(usage.transactions))
+        if self.fixed_amount and usage.count is None and usage.transactions is None:
+            raise NotRatable("This price has a fee for each transaction. Give the transactions.")
+        count = len(usage.transactions) if usage.transactions is not None else usage.count or 0
+        charged = quantity if quantity < 0 else max(ZERO, EXACT.subtract(quantity, self.free_amount))
+        return self._of_parts(charged, Decimal(count), ZERO, ZERO, EXACT.subtract(quantity, charged), ZERO)
+
+    def _by_transaction(self, transactions: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+        """Amount and number charged, what the bounds add and take away, and amount and number that are free."""
+        charged = count = raised = lowered = free = free_count = running = ZERO
+        for position, amount in enumerate(transactions, start=1):
+            check_decimal(amount)
+            if amount < 0:
+                charged = EXACT.add(charged, amount)
+                continue
+            running_before, running = running, EXACT.add(running, amount)
+            free_part = self._free_part(position, amount, running_before)
+            free = EXACT.add(free, free_part)
+            if self._is_free(position, running):
+                free_count += 1
+                continue
+            rest = EXACT.subtract(amount, free_part)
+            charged, count = EXACT.add(charged, rest), count + 1
+            cost = EXACT.add(price_of_units(rest, self.rate_percent, PERCENT), self.fixed_amount)
+            if self.transaction_minimum is not None and cost < self.transaction_minimum:
+                raised = EXACT.add(raised, EXACT.subtract(self.transaction_minimum, cost))
+            if self.transaction_maximum is not None and cost > self.transaction_maximum:
+                lowered = EXACT.add(lowered, EXACT.subtract(cost, self.transaction_maximum))
+        return charged, count, raised, lowered, free, free_count
+
+    def _is_free(self, position: int, running: Decimal) -> bool:
+        within_count = not self.free_transactions or position <= self.free_transactions
+        within_amount = not self.free_amount or running <= self.free_amount
+        return bool(self.free_transactions or self.free_amount) and within_count and within_amount
+
+    def _free_part(self, position: int, amount: Decimal, running_before: Decimal) -> Decimal:
+        if self.free_transactions and position > self.free_transactions:
+            return ZERO
+        if not self.free_amount:
+            return amount if self.free_transactions else ZERO
+        return min(amount, max(ZERO, EXACT.subtract(self.free_amount, running_before)))
+
+    def _of_parts(
+        self,
+        charged: Decimal,
+        count: Decimal,
+        raised: Decimal,
+        lowered: Decimal,
+        free: Decimal,
+        free_count: Decimal,
+    ) -> ModelRating:
+        parts = [
+            Component("free", free_count, free, ZERO),
+            Component("rate", charged, self.rate_percent, price_of_units(charged, self.rate_percent, PERCENT)),
+            Component("fixed", count, self.fixed_amount, EXACT.multiply(count, self.fixed_amount)),
+            Component("raised", ONE, self.transaction_minimum or ZERO, raised),
+            Component("lowered", ONE, self.transaction_maximum or ZERO, EXACT.minus(lowered)),
+        ]
+        total = ZERO
+        for part in parts:
+            total = EXACT.add(total, part.amount)
+        told = tuple(
+            part for part in parts if part.amount or part.name == "rate" or (part.name == "free" and part.rate)
+        )
+        return ModelRating(settle(total), components=told)
+
+    def prorate(self, share: ShareOfDays) -> Self:
+        """What is free is free by share of days; a transaction costs the same on every day."""
+        return replace(
+            self,
+            free_transactions=share.apply(self.free_transactions),
+            free_amount=share.apply(self.free_amount),
+        )
+
+    def calculation(self, rating: ModelRating, quantity: Decimal, wording: Wording) -> Calculation:
+        summed = [part for part in rating.components if part.name != "free"]
+        formula = " + ".join(_part_formula(part, wording) for part in summed)
+        return Calculation(formula=formula, steps=tuple(_steps(rating, summed, wording)))
+
+
+def _steps(rating: ModelRating, summed: list[Component], wording: Wording) -> Iterator[str]:
+    for part in rating.components:
+        if part.name == "free":
+            transactions = f" in {_transactions(part.quantity)}" if part.quantity else ""
+            yield f"{wording.money(part.rate)}{transactions} {'is' if part.rate == 1 else 'are'} free of charge."
+        else:
+            yield f"{_sentence(part, wording)} {wording.money(part.amount)}."
+    if len(summed) > 1:
+        summands = " + ".join(wording.money(part.amount) for part in summed)
+        yield f"Together: {summands} = {wording.money(rating.amount)}."
+
+
+def _sentence(part: Component, wording: Wording) -> str:
+    if part.name == "raised":
+        return f"Transactions are raised to at least {wording.money(part.rate)}:"
+    if part.name == "lowered":
+        return f"Transactions are lowered to at most {wording.money(part.rate)}:"
+    return f"{_part_formula(part, wording)} ="
+
+
+def _part_formula(part: Component, wording: Wording) -> str:
+    if part.name == "rate":
+        return f"{format_decimal(part.rate)}% of {wording.money(part.quantity)}"
+    if part.name == "fixed":
+        return f"{_transactions(part.quantity)} {TIMES} {wording.money(part.rate)}"
+    return wording.money(part.amount)
+
+
+def _transactions(count: Decimal) -> str:
+    return format_units(count, singular="transaction", plural="transactions")

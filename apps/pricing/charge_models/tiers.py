@@ -1,0 +1,137 @@
+"""What the tiered models share: checking tiers, finding the one a quantity falls into, and telling them in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from apps.pricing.charge_models.base import (
+    ZERO,
+    InvalidPrice,
+    ModelRating,
+    NotRatable,
+    Tier,
+    TierCharge,
+    Wording,
+    price_of_packages,
+    price_of_units,
+)
+from apps.pricing.formatting import format_quantity
+from apps.pricing.money import EXACT, check_decimal, settle
+from apps.pricing.periods import ShareOfDays
+
+
+class InvalidTiers(InvalidPrice):
+    """Tiers that do not give every quantity one price. The sentence names the tier and the mend."""
+
+
+def check_tiers(tiers: Sequence[Tier]) -> None:
+    """Raise InvalidTiers unless the tiers give each quantity one price, of zero or more.
+
+    They follow one another upwards without a gap, the first from zero, and only the last one may have no upper end.
+    Where it has one, a larger quantity has no price and is refused when it is rated.
+    """
+    if not tiers:
+        raise InvalidTiers("There are no tiers. Add at least one, with an empty upper end.")
+    lower = ZERO
+    for number, tier in enumerate(tiers, start=1):
+        for amount in (tier.up_to, tier.unit_amount, tier.flat_amount, tier.package_size):
+            if amount is not None:
+                check_decimal(amount)
+        if tier.unit_amount < 0 or tier.flat_amount < 0:
+            raise InvalidTiers(f"Tier {number} has a negative price. Enter 0 or more.")
+        if tier.package_size is not None and tier.package_size <= 0:
+            raise InvalidTiers(f"Tier {number} has packages of {tier.package_size}. Enter a size above 0.")
+        if tier.up_to is None:
+            if number < len(tiers):
+                raise InvalidTiers(f"Tier {number} has no upper end but is not the last. Enter its last unit.")
+            return
+        if tier.up_to <= lower:
+            above = format_quantity(lower) if number == 1 else f"{format_quantity(lower)}, where tier {number - 1} ends"
+            raise InvalidTiers(f"Tier {number} ends at {format_quantity(tier.up_to)}. Let it end above {above}.")
+        lower = tier.up_to
+
+
+def tier_of(tiers: Sequence[Tier], quantity: Decimal) -> tuple[Decimal, Tier]:
+    """The tier that a quantity falls into, ``lower < quantity <= up_to``, and its lower end; the first for zero or less.
+
+    Raises NotRatable for a quantity above the last tier.
+    """
+    lower = ZERO
+    for tier in tiers:
+        if tier.up_to is None or quantity <= tier.up_to:
+            return lower, tier
+        lower = tier.up_to
+    raise beyond_last_tier(quantity, lower)
+
+
+def beyond_last_tier(quantity: Decimal, end: Decimal) -> NotRatable:
+    return NotRatable(
+        f"A quantity of {format_quantity(quantity)} lies above the last tier, which ends at {format_quantity(end)}. "
+        "Add a tier for it."
+    )
+
+
+def charge_in_tier(lower: Decimal, tier: Tier, quantity: Decimal, per_units: Decimal, flat_amount: Decimal) -> Decimal:
+    """What ``quantity`` units cost at a tier's unit price, with a flat fee; not yet settled."""
+    if tier.package_size is not None:
+        amount = price_of_packages(quantity, tier.unit_amount, tier.package_size)
+    else:
+        amount = price_of_units(quantity, tier.unit_amount, per_units)
+    return EXACT.add(amount, flat_amount) if flat_amount else amount
+
+
+def tier_charge(
+    lower: Decimal, tier: Tier, quantity: Decimal, per_units: Decimal, flat_amount: Decimal, amount: Decimal
+) -> TierCharge:
+    in_packages = tier.package_size is not None
+    return TierCharge(
+        lower,
+        tier.up_to,
+        quantity,
+        tier.unit_amount,
+        per_units if tier.package_size is None else tier.package_size,
+        flat_amount,
+        settle(amount),
+        in_packages,
+    )
+
+
+def prorate_tiers(tiers: Sequence[Tier], share: ShareOfDays) -> tuple[Tier, ...]:
+    """The tiers of a part of a period: bounds and flat fees by share of days, unit prices and packages as they are."""
+    return tuple(
+        Tier(
+            up_to=None if tier.up_to is None else share.apply(tier.up_to),
+            unit_amount=tier.unit_amount,
+            flat_amount=share.apply(tier.flat_amount),
+            package_size=tier.package_size,
+        )
+        for tier in tiers
+    )
+
+
+def tier_steps(rating: ModelRating, wording: Wording) -> Iterator[str]:
+    """One step for each tier that was reached, and their sum."""
+    if wording.share is not None and rating.tiers:
+        yield f"The tiers hold for {wording.days}: their bounds and flat fees are that part of those of a full period."
+    for charge in rating.tiers:
+        yield f"{range_of(charge)}: {tier_formula(charge, wording)} = {wording.money(charge.amount)}."
+    if len(rating.tiers) > 1:
+        summands = " + ".join(wording.money(charge.amount) for charge in rating.tiers)
+        yield f"Together: {summands} = {wording.money(rating.amount)}."
+
+
+def tier_formula(charge: TierCharge, wording: Wording) -> str:
+    flat_fee = f" + {wording.money(charge.flat_amount)} flat" if charge.flat_amount else ""
+    if charge.in_packages:
+        price = wording.package_price(charge.unit_amount, charge.per_units)
+        return f"{wording.units(charge.quantity)} × {price}{flat_fee}"
+    return f"{wording.units_at_price(charge.quantity, charge.unit_amount, charge.per_units)}{flat_fee}"
+
+
+def range_of(charge: TierCharge) -> str:
+    if charge.upper is None:
+        return f"Above {format_quantity(charge.lower)}" if charge.lower else "All units"
+    if not charge.lower:
+        return f"Up to {format_quantity(charge.upper)}"
+    return f"Above {format_quantity(charge.lower)}, up to {format_quantity(charge.upper)}"
