@@ -29,7 +29,7 @@ from apps.invoices.services.issuing import issue_invoice
 from apps.pricing.charge_models.base import Tier
 from apps.pricing.periods import add_months
 from apps.products.models import ChargeModelName, PlanVersion, Product
-from apps.products.services import add_price, create_plan, publish_plan_version, schedule_price_version
+from apps.products.services import ChargedFor, add_price, create_plan, publish_plan_version, schedule_price_version
 from apps.products.terms import PriceTerms
 from apps.usage.services import EventInput, record_events
 from billing_site.demo_credentials import ADMIN_PASSWORD, ADMIN_USERNAME
@@ -43,7 +43,7 @@ COMPLETION, IMAGE = "llm.completion", "image.generation"
 
 
 # Product, metric, line on the invoice, charge model, amounts.
-PlannedCharge = tuple[Product, BillableMetric | None, str, ChargeModelName, PriceTerms]
+PlannedCharge = tuple[Product, BillableMetric | None, str, PriceTerms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,13 +325,18 @@ def _make_plans(*, now: dt.datetime, actor: User, change_day: dt.date) -> dict[s
     chat = Product.objects.create(code="chat", name="Chat API", description="Completions by the Nimbus models.")
     canvas = Product.objects.create(code="canvas", name="Canvas", description="Image generation.")
     platform = Product.objects.create(code="platform", name="Platform", description="Workspace, support and SLA.")
-    flat, per_unit, graduated = ChargeModelName.FLAT, ChargeModelName.PER_UNIT, ChargeModelName.GRADUATED
+
+    def fee(amount: str) -> PriceTerms:
+        return PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount))
 
     def unit(amount: str, per: Decimal = MILLION, included: str = "0") -> PriceTerms:
-        return PriceTerms(unit_amount=Decimal(amount), per_units=per, included_units=Decimal(included))
+        return PriceTerms(
+            ChargeModelName.PER_UNIT, unit_amount=Decimal(amount), per_units=per, included_units=Decimal(included)
+        )
 
     def stepped(*bounds: tuple[str | None, str]) -> PriceTerms:
         return PriceTerms(
+            ChargeModelName.GRADUATED,
             per_units=MILLION,
             tiers=tuple(Tier(None if up_to is None else Decimal(up_to), Decimal(amount)) for up_to, amount in bounds),
         )
@@ -340,40 +345,36 @@ def _make_plans(*, now: dt.datetime, actor: User, change_day: dt.date) -> dict[s
     calls = metrics["api_calls"]
     price_lists: dict[tuple[str, str, str], list[PlannedCharge]] = {
         ("pay-as-you-go", "Pay as you go", "USD"): [
-            (chat, inputs, "Input tokens", per_unit, unit("2.50", included="1000000")),
-            (chat, outputs, "Output tokens", per_unit, unit("10.00")),
-            (canvas, images, "Images", per_unit, unit("0.04", Decimal(1))),
+            (chat, inputs, "Input tokens", unit("2.50", included="1000000")),
+            (chat, outputs, "Output tokens", unit("10.00")),
+            (canvas, images, "Images", unit("0.04", Decimal(1))),
         ],
         ("scale", "Scale", "USD"): [
-            (platform, None, "Platform fee", flat, PriceTerms(flat_amount=Decimal("499.00"))),
+            (platform, None, "Platform fee", fee("499.00")),
             (
                 chat,
                 inputs,
                 "Input tokens",
-                graduated,
                 stepped(("25000000", "2.20"), ("100000000", "1.90"), (None, "1.60")),
             ),
-            (chat, outputs, "Output tokens", per_unit, unit("9.00", included="2000000")),
-            (chat, calls, "API calls", per_unit, unit("0.15", Decimal(1000), included="500")),
-            (canvas, images, "Images", per_unit, unit("0.035", Decimal(1))),
+            (chat, outputs, "Output tokens", unit("9.00", included="2000000")),
+            (chat, calls, "API calls", unit("0.15", Decimal(1000), included="500")),
+            (canvas, images, "Images", unit("0.035", Decimal(1))),
         ],
         ("enterprise-eu", "Enterprise Europe", "EUR"): [
-            (platform, None, "Enterprise support", flat, PriceTerms(flat_amount=Decimal("2500.00"))),
-            (chat, inputs, "Input tokens", graduated, stepped(("20000000", "1.95"), (None, "1.55"))),
-            (chat, outputs, "Output tokens", per_unit, unit("7.80")),
-            (canvas, images, "Images", per_unit, unit("0.032", Decimal(1))),
+            (platform, None, "Enterprise support", fee("2500.00")),
+            (chat, inputs, "Input tokens", stepped(("20000000", "1.95"), (None, "1.55"))),
+            (chat, outputs, "Output tokens", unit("7.80")),
+            (canvas, images, "Images", unit("0.032", Decimal(1))),
         ],
     }
     published: dict[str, PlanVersion] = {}
     for (code, name, currency), prices in price_lists.items():
-        draft = create_plan(code=code, name=name, currency=currency, actor=actor)
-        for product, metric, label, charge_model, terms in prices:
+        draft = create_plan(code=code, name=name, currencies=[currency], actor=actor)
+        for product, metric, label, terms in prices:
             add_price(
                 plan_version=draft,
-                product=product,
-                metric=metric,
-                name=label,
-                charge_model=charge_model,
+                charged=ChargedFor(product=product, metric=metric, name=label),
                 terms=terms,
                 now=now,
                 actor=actor,

@@ -77,6 +77,7 @@ GROUPS: list[tuple[str, list[Page]]] = [
         [
             Page("Plans", "view_list", "admin:products_plan_changelist", "products.view_plan"),
             Page("Prices", "sell", "admin:products_priceversion_changelist", "products.view_priceversion"),
+            Page("Pricing units", "toll", "admin:products_pricingunit_changelist", "products.view_pricingunit"),
             Page("Products", "category", "admin:products_product_changelist", "products.view_product"),
             Page(
                 "Billable metrics",

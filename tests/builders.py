@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count
 
@@ -14,7 +14,7 @@ from apps.contracts.services import activate_contract, create_contract
 from apps.customers.models import BillingEntity, Customer
 from apps.pricing.charge_models.base import Tier
 from apps.products.models import ChargeModelName, PlanVersion
-from apps.products.services import add_price, create_plan, publish_plan_version
+from apps.products.services import ChargedFor, add_price, create_plan, publish_plan_version
 from apps.products.terms import PriceTerms
 from apps.usage.services import EventInput, record_events
 from tests.conftest import utc
@@ -31,15 +31,19 @@ class PlannedPrice:
     name: str
     terms: PriceTerms
     metric: BillableMetric | None = None
-    charge_model: ChargeModelName = field(default=ChargeModelName.PER_UNIT)
 
 
 def flat_fee(amount: str, name: str = "Platform fee") -> PlannedPrice:
-    return PlannedPrice(name, PriceTerms(flat_amount=Decimal(amount)), charge_model=ChargeModelName.FLAT)
+    return PlannedPrice(name, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount)))
 
 
 def per_unit(metric: BillableMetric, amount: str, *, per: int = 1, included: str = "0", name: str = "") -> PlannedPrice:
-    terms = PriceTerms(unit_amount=Decimal(amount), per_units=Decimal(per), included_units=Decimal(included))
+    terms = PriceTerms(
+        ChargeModelName.PER_UNIT,
+        unit_amount=Decimal(amount),
+        per_units=Decimal(per),
+        included_units=Decimal(included),
+    )
     return PlannedPrice(name or metric.name, terms, metric)
 
 
@@ -47,26 +51,24 @@ def graduated(
     metric: BillableMetric, *tiers: tuple[str | None, str], per: int = 1, included: str = "0", name: str = ""
 ) -> PlannedPrice:
     terms = PriceTerms(
+        ChargeModelName.GRADUATED,
         per_units=Decimal(per),
         included_units=Decimal(included),
         tiers=tuple(Tier(None if up_to is None else Decimal(up_to), Decimal(amount)) for up_to, amount in tiers),
     )
-    return PlannedPrice(name or metric.name, terms, metric, ChargeModelName.GRADUATED)
+    return PlannedPrice(name or metric.name, terms, metric)
 
 
 def published_plan(
     *prices: PlannedPrice, code: str = "plan", currency: str = "USD", billing_months: int = 1
 ) -> PlanVersion:
     """A published plan with the given prices on one product."""
-    version = create_plan(code=code, name=code.title(), currency=currency, billing_months=billing_months)
+    version = create_plan(code=code, name=code.title(), currencies=[currency], billing_months=billing_months)
     product = ProductFactory(code=f"{code}-product")
     for price in prices:
         add_price(
             plan_version=version,
-            product=product,
-            metric=price.metric,
-            name=price.name,
-            charge_model=price.charge_model,
+            charged=ChargedFor(product=product, metric=price.metric, name=price.name),
             terms=price.terms,
             now=SET_UP_AT,
         )

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from djmoney.money import Money
-from factory.declarations import LazyAttribute, SelfAttribute, Sequence, SubFactory
+from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Sequence, SubFactory
 from factory.django import DjangoModelFactory
 from factory.helpers import post_generation
 
@@ -106,7 +106,7 @@ class PlanVersionFactory(DjangoModelFactory[PlanVersion]):
         model = PlanVersion
 
     plan = SubFactory(PlanFactory)
-    currency = "USD"
+    currencies = LazyFunction(lambda: ["USD"])
 
 
 class PriceFactory(DjangoModelFactory[Price]):
@@ -117,7 +117,6 @@ class PriceFactory(DjangoModelFactory[Price]):
     product = SubFactory(ProductFactory)
     metric = SubFactory(BillableMetricFactory)
     name = Sequence(lambda n: f"Input tokens {n}")
-    charge_model = ChargeModelName.PER_UNIT
 
 
 class PriceVersionFactory(DjangoModelFactory[PriceVersion]):
@@ -127,6 +126,8 @@ class PriceVersionFactory(DjangoModelFactory[PriceVersion]):
         model = PriceVersion
 
     price = SubFactory(PriceFactory)
+    currency = LazyAttribute(lambda version: version.price.plan_version.currencies[0])
+    charge_model = ChargeModelName.PER_UNIT
     recorded_at = START_OF_2023
     unit_amount = Decimal("10.00")
     per_units = Decimal(1_000_000)
@@ -159,7 +160,9 @@ class ContractFactory(DjangoModelFactory[Contract]):
     @post_generation
     def plan_version(self: Contract, create: bool, plan_version: PlanVersion | None, **_: Any) -> None:
         if plan_version is None:
-            plan_version = publish(PriceVersionFactory(price__plan_version__currency=self.currency).price.plan_version)
+            plan_version = publish(
+                PriceVersionFactory(price__plan_version__currencies=[self.currency]).price.plan_version
+            )
         ContractPhase.objects.create(
             contract=self, plan_version=plan_version, start_date=self.start_date, end_date=self.end_date
         )

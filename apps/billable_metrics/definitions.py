@@ -58,7 +58,7 @@ class FilterOperator(models.TextChoices):
 class OutcomePolicy(models.TextChoices):
     """Whether an event's outcome decides if it counts, such as a failed generation that is not charged."""
 
-    ALL = "all", "Every event counts, whatever its outcome"
+    ALL = "all", "Every event counts; prices may tell failed outcomes apart"
     EXCLUDE = "exclude", "Events with these outcomes do not count"
     ONLY = "only", "Only events with these outcomes count"
 
@@ -161,8 +161,9 @@ class MetricDefinition:
 
     The value of an event is the number in ``value_property`` or the result of ``value_expression``; a count needs
     neither, and a count of distinct values takes any text or number of ``value_property``. ``group_by`` names the
-    dimensions that prices use. ``carries_over`` makes it a level metric: what stood at the end of a period stands at
-    the start of the next. ``percentile_rank`` is in percent, by nearest rank.
+    dimensions that prices use. With the policy ``all``, ``outcome_values`` only name the outcomes that count as failed,
+    and each price says what it makes of those. ``carries_over`` makes it a level metric: what stood at the end of a
+    period stands at the start of the next. ``percentile_rank`` is in percent, by nearest rank.
     """
 
     event_type: str
@@ -209,6 +210,16 @@ class MetricDefinition:
     @property
     def states_levels(self) -> bool:
         return self.aggregation == Aggregation.TIME_WEIGHTED_SUM and self.values_are == ValuesAre.LEVELS
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the quantities of any parts of the events make the quantity of the whole."""
+        return self.aggregation in (Aggregation.COUNT, Aggregation.SUM)
+
+    @property
+    def tells_failures(self) -> bool:
+        """Whether prices may treat failed outcomes in their own way: every event counts, and some count as failed."""
+        return bool(self.outcome_policy == OutcomePolicy.ALL and self.outcome_values and self.adds_up)
 
     @property
     def is_mergeable(self) -> bool:
@@ -274,9 +285,7 @@ class MetricDefinition:
             _check_name(name, "group_by", "A dimension is the name of a property.")
 
     def _check_outcome(self) -> None:
-        if self.outcome_policy == OutcomePolicy.ALL:
-            if self.outcome_property or self.outcome_values:
-                raise InvalidInput("Say whether these outcomes count or not.", field="outcome_policy")
+        if self.outcome_policy == OutcomePolicy.ALL and not (self.outcome_property or self.outcome_values):
             return
         _check_name(
             self.outcome_property, "outcome_property", "Name the property that holds the outcome, such as status."

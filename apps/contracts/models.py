@@ -158,16 +158,27 @@ class Contract(models.Model):
 
 @tracked()
 class ContractPhase(models.Model):
-    """A dated stretch of a contract on one plan version. Days as in the contract; phases never overlap."""
+    """A dated stretch of a contract on one plan version. Days as in the contract; phases never overlap.
+
+    The phase follows the list prices of its plan as they change, unless it is grandfathered: then it keeps the prices
+    that were in force at ``grandfathered_at``, as known then.
+    """
 
     contract = models.ForeignKey(Contract, on_delete=models.CASCADE, related_name="phases")
     plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, related_name="phases")
     start_date = models.DateField("first day")
     end_date = models.DateField("end", null=True, blank=True)
+    grandfathered_at = models.DateTimeField(null=True, blank=True, editable=False)
+    grandfather_reason = models.CharField(max_length=200, blank=True, editable=False)
 
     class Meta:
         ordering = ["contract_id", "start_date"]
         constraints = [
+            models.CheckConstraint(
+                name="grandfathered_with_a_reason",
+                condition=Q(grandfathered_at=None, grandfather_reason="")
+                | (Q(grandfathered_at__isnull=False) & ~Q(grandfather_reason="")),
+            ),
             models.CheckConstraint(
                 name="phase_ends_after_it_starts",
                 condition=Q(end_date=None) | Q(end_date__gt=F("start_date")),

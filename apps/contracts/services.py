@@ -47,6 +47,7 @@ def create_contract(
     plan_version: PlanVersion,
     start_date: dt.date,
     end_date: dt.date | None = None,
+    currency: str = "",
     billing_anchor_day: int = 1,
     timezone: str = "",
     payment_terms_days: int | None = None,
@@ -56,7 +57,8 @@ def create_contract(
 ) -> Contract:
     """Make a draft contract with one phase on a published plan version.
 
-    ``end_date`` is the first day outside; ``timezone`` defaults to the customer's. Raises InvalidInput or
+    ``end_date`` is the first day outside; ``timezone`` defaults to the customer's, ``currency`` to that of the plan
+    where it is sold in one only. Raises InvalidInput or
     ValidationError naming the field at fault.
     """
     contract = Contract(customer=customer)
@@ -67,6 +69,7 @@ def create_contract(
             plan_version=plan_version,
             start_date=start_date,
             end_date=end_date,
+            currency=currency,
             billing_anchor_day=billing_anchor_day,
             timezone=timezone or customer.timezone,
             payment_terms_days=payment_terms_days,
@@ -92,6 +95,7 @@ def change_draft_contract(
     payment_terms_days: int | None,
     grace_period_hours: int | None,
     purchase_order: str,
+    currency: str = "",
     actor: User | None = None,
 ) -> Contract:
     """Change the terms of a draft contract with one phase."""
@@ -105,6 +109,7 @@ def change_draft_contract(
             plan_version=plan_version,
             start_date=start_date,
             end_date=end_date,
+            currency=currency,
             billing_anchor_day=billing_anchor_day,
             timezone=timezone,
             payment_terms_days=payment_terms_days,
@@ -211,6 +216,16 @@ class PeriodIsNotOpen(BillingError):
         )
 
 
+def _currency(plan_version: PlanVersion, currency: str) -> str:
+    """The currency to bill in: the one that was chosen, or the only one there is. Nothing is ever converted."""
+    offered: list[str] = plan_version.currencies
+    if currency in offered:
+        return currency
+    if not currency and len(offered) == 1:
+        return offered[0]
+    raise InvalidInput(f"{plan_version} is sold in {' and '.join(offered)}. Choose one of them.", field="currency")
+
+
 def _lock(contract_id: int) -> Contract:
     return (
         Contract.objects.select_for_update(of=("self",)).select_related("customer__billing_entity").get(pk=contract_id)
@@ -224,6 +239,7 @@ def _write_terms(
     plan_version: PlanVersion,
     start_date: dt.date,
     end_date: dt.date | None,
+    currency: str,
     billing_anchor_day: int,
     timezone: str,
     payment_terms_days: int | None,
@@ -241,7 +257,7 @@ def _write_terms(
         if end_date <= start_date:
             raise InvalidInput("The last day cannot lie before the first day.", field="end_date")
     contract.name = name
-    contract.currency = plan_version.currency
+    contract.currency = _currency(plan_version, currency)
     contract.billing_months = plan_version.billing_months
     contract.start_date, contract.end_date = start_date, end_date
     contract.billing_anchor_day = billing_anchor_day

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from apps.contracts.models import Contract, ContractStatus
+from apps.contracts.models import Contract, ContractPhase, ContractStatus
+from apps.contracts.selectors import price_version_paid
 from apps.invoices.models import InvoiceLine, InvoiceStatus
 from apps.pricing.periods import local_date
 from apps.products.models import Price, PriceVersion
-from apps.products.selectors import prices_by_plan_version, version_in_force
+from apps.products.selectors import prices_by_plan_version
 from apps.products.wording import price_in_a_sentence
 from apps.usage.models import UsageEvent
 
@@ -94,23 +95,29 @@ def _contracts_at(event: UsageEvent, customer_id: int) -> list[Contract]:
 def _prices_of(
     event: UsageEvent, contracts: list[Contract], metric_ids: set[int], now: dt.datetime
 ) -> list[EventPrice]:
-    plans = {contract.pk: _plan_version_on(contract, event) for contract in contracts}
-    prices = prices_by_plan_version({plan for plan in plans.values() if plan is not None})
+    phases = [(contract, phase) for contract in contracts if (phase := _phase_on(contract, event)) is not None]
+    prices = prices_by_plan_version({phase.plan_version_id for _, phase in phases})
     found = []
-    for contract in contracts:
-        for price in prices.get(plans[contract.pk] or 0, []):
-            day = local_date(event.occurred_at, contract.timezone)
-            version = version_in_force(price.versions.all(), on=day, known_at=now)
+    for contract, phase in phases:
+        for price in prices.get(phase.plan_version_id, []):
+            version = price_version_paid(
+                phase,
+                price.versions.all(),
+                currency=contract.currency,
+                zone=contract.timezone,
+                on=local_date(event.occurred_at, contract.timezone),
+                known_at=now,
+            )
             if price.metric_id in metric_ids and version is not None:
                 found.append(EventPrice(contract, price, version))
     return found
 
 
-def _plan_version_on(contract: Contract, event: UsageEvent) -> int | None:
+def _phase_on(contract: Contract, event: UsageEvent) -> ContractPhase | None:
     day = local_date(event.occurred_at, contract.timezone)
     for phase in contract.phases.all():
         if phase.start_date <= day and (phase.end_date is None or day < phase.end_date):
-            return phase.plan_version_id
+            return phase
     return None
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import RangeOperators
+from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.db import models
 from django.db.models import F, Func, Q
 from djmoney.models.fields import MoneyField
@@ -227,8 +227,8 @@ class InvoiceLine(models.Model):
 
     The window is the half-open stretch of event time that was measured, which is shorter than the billing
     period where a price or the contract changed inside it (then ``share_days`` of ``share_of_days`` apply).
-    ``exact_amount`` is the amount before it was rounded, once, to ``amount``. ``tiers`` holds the breakdown as
-    lists of decimals in text, in the form of ``apps.rating.values``.
+    ``exact_amount`` is the amount before it was rounded, once, to ``amount``. ``tiers`` and ``components`` hold the
+    breakdown with decimals in text. The other figures are those of ``apps.pricing.charges.RatedCharge``.
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
@@ -236,7 +236,7 @@ class InvoiceLine(models.Model):
     price_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, related_name="invoice_lines")
     product_name = models.CharField(max_length=100)
     description = models.CharField(max_length=120)
-    charge_model = models.CharField(max_length=16, choices=ChargeModelName.choices)
+    charge_model = models.CharField(max_length=24, choices=ChargeModelName.choices)
     metric_version = models.ForeignKey(
         MetricVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="invoice_lines"
     )
@@ -256,6 +256,20 @@ class InvoiceLine(models.Model):
     unit_amount = UnitAmountField(null=True, blank=True)
     per_units = models.DecimalField(max_digits=18, decimal_places=0, default=Decimal(1))
     tiers = models.JSONField(default=list, blank=True)
+    components = models.JSONField(default=list, blank=True)
+    failures_free = QuantityField(default=Decimal(0))
+    converted_quantity = QuantityField(null=True, blank=True)
+    # The amount that the model made, where the charge's minimum or maximum applied after it.
+    model_amount = models.DecimalField(max_digits=76, decimal_places=40, null=True, blank=True)
+    # The amount in the pricing unit, and what one unit is worth; null where the price is in money.
+    priced_amount = models.DecimalField(max_digits=76, decimal_places=40, null=True, blank=True)
+    pricing_unit_rate = UnitAmountField(null=True, blank=True)
+    pricing_unit_singular = models.CharField(max_length=40, blank=True)
+    pricing_unit_plural = models.CharField(max_length=40, blank=True)
+    # The matrix row that the line charges by: its values in the order of the dimensions, null for any.
+    dimensions = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    dimension_values = ArrayField(models.CharField(max_length=500, null=True), default=list, blank=True)
+    bound = models.CharField(max_length=10, blank=True)
     exact_amount = models.DecimalField(max_digits=76, decimal_places=40)
     amount = MoneyField(max_digits=20, decimal_places=4, currency_field_name="currency")
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Sum
 
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
-from apps.pricing.charge_models.base import TierCharge
+from apps.pricing.charge_models.base import Component, TierCharge
 from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.explain import Explanation, explain_charge
 from apps.pricing.periods import ShareOfDays
@@ -64,6 +64,22 @@ def _rated_charge(line: InvoiceLine) -> RatedCharge:
         amount=line.amount.amount,
         currency=line.amount.currency.code,
         tiers=tier_charges(line),
+        components=tuple(_component(stored) for stored in line.components),
+        failures_free=line.failures_free,
+        converted=line.converted_quantity,
+        model_amount=line.model_amount,
+        priced_amount=line.priced_amount,
+        values=tuple(line.dimension_values) if line.dimensions else None,
+        bound=line.bound,
+    )
+
+
+def _component(stored: dict[str, str]) -> Component:
+    return Component(
+        name=stored["name"],
+        quantity=Decimal(stored["quantity"]),
+        rate=Decimal(stored["rate"]),
+        amount=Decimal(stored["amount"]),
     )
 
 
@@ -76,6 +92,7 @@ def _tier_charge(stored: dict[str, Any]) -> TierCharge:
         per_units=Decimal(stored["per_units"]),
         flat_amount=Decimal(stored["flat_amount"]),
         amount=Decimal(stored["amount"]),
+        in_packages="in_packages" in stored,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.models import BaseInlineFormSet
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.billable_metrics.models import BillableMetric
 from apps.common.fields import currency_choices
@@ -34,10 +34,11 @@ METERED = f"{ChargeModelName.PER_UNIT} {ChargeModelName.GRADUATED}"
 class NewPlanForm(forms.ModelForm[Plan]):
     """A plan and the terms of its first version."""
 
-    currency = forms.ChoiceField(
+    currencies = forms.MultipleChoiceField(
         choices=currency_choices,
-        widget=UnfoldAdminSelectWidget,
-        help_text="Of every price in the first version. Another currency is another version.",
+        initial=["USD"],
+        widget=UnfoldAdminSelectMultipleWidget,
+        help_text="Every price of the first version is given in each of them. A contract is billed in one.",
     )
     billing_months = forms.TypedChoiceField(
         label="Billing interval",
@@ -78,13 +79,6 @@ class AmountsForm(forms.ModelForm[PriceVersion]):
             self.fields["per_units"].required = False
             self.fields["included_units"].required = False
 
-    def clean_per_units(self) -> Decimal:
-        # The field is not sent for a flat price.
-        return Decimal(self.cleaned_data["per_units"] or 1)
-
-    def clean_included_units(self) -> Decimal:
-        return self.cleaned_data["included_units"] or Decimal(0)
-
     def add_error(self, field: str | None, error: Any) -> None:
         """An amount that cannot be read is at fault once: it is not missing as well."""
         if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
@@ -95,10 +89,11 @@ class AmountsForm(forms.ModelForm[PriceVersion]):
     def terms(self, tiers: tuple[Tier, ...]) -> PriceTerms:
         """The terms that were entered, together with the tiers of the table below the form."""
         return PriceTerms(
+            ChargeModelName(self.cleaned_data.get("charge_model") or self.instance.charge_model),
             flat_amount=self.cleaned_data.get("flat_amount"),
             unit_amount=self.cleaned_data.get("unit_amount"),
-            per_units=self.cleaned_data["per_units"],
-            included_units=self.cleaned_data["included_units"],
+            per_units=self.cleaned_data.get("per_units"),
+            included_units=self.cleaned_data.get("included_units"),
             tiers=tiers,
         )
 
@@ -131,7 +126,7 @@ class PriceForm(AmountsForm):
             for name in ("plan_version", "product", "metric"):
                 self.initial.setdefault(name, getattr(price, f"{name}_id"))
             self.initial.setdefault("name", price.name)
-            self.initial.setdefault("charge_model", price.charge_model)
+            self.initial.setdefault("charge_model", self.instance.charge_model)
             # A charge stays in its version; one that belongs elsewhere is removed here and added there.
             self.fields["plan_version"].disabled = True
 
@@ -152,9 +147,6 @@ class PriceForm(AmountsForm):
         if model and model != ChargeModelName.FLAT and not metric and "metric" not in self.errors:
             self.add_error("metric", "Choose the metric whose units are charged.")
         self._check_name(cleaned)
-        if model:
-            # The amounts are checked against the chosen model, which is not stored yet.
-            self.instance.price = Price(charge_model=model)
         return cleaned
 
     def _check_name(self, cleaned: dict[str, Any]) -> None:
@@ -173,23 +165,21 @@ class ScheduleForm(AmountsForm):
 
     # Set by the page, which knows the price that is scheduled.
     price: Price
+    charge_model: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.instance.price = self.price
+        self.instance.price, self.instance.charge_model = self.price, self.charge_model
         day = self.fields["effective_from"]
         day.required = True
         day.label = "Effective from"
         day.help_text = "First day of the new amounts, in each customer's time zone. What was billed before stands."
         for name in ("flat_amount", "unit_amount", "per_units", "included_units"):
-            if name in self.fields and self.price.charge_model not in self.fields[name].widget.attrs[SHOWN_FOR].split():
+            if name in self.fields and self.charge_model not in self.fields[name].widget.attrs[SHOWN_FOR].split():
                 del self.fields[name]
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        cleaned.setdefault("per_units", Decimal(1))
-        cleaned.setdefault("included_units", Decimal(0))
-        return cleaned
+        return super().clean() or self.cleaned_data
 
 
 class TierForm(forms.ModelForm[PriceTier]):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -10,21 +12,23 @@ from django.db.models import Max
 
 from apps.billable_metrics.models import BillableMetric
 from apps.common.days import check_day
-from apps.common.errors import BillingError
+from apps.common.errors import BillingError, InvalidInput
 from apps.common.history import acting
 from apps.products.models import (
     BillingInterval,
-    ChargeModelName,
+    BillingTiming,
     Plan,
     PlanStatus,
     PlanVersion,
     Price,
-    PriceTier,
+    PriceMatrixRow,
     PriceVersion,
+    PricingUnit,
     Product,
+    Recurrence,
 )
 from apps.products.selectors import version_in_force
-from apps.products.terms import PriceTerms, check_terms, terms_of
+from apps.products.terms import PriceTerms, check_terms, row_of, terms_of, tier_row_of
 
 
 class PlanVersionIsFixed(BillingError):
@@ -57,7 +61,7 @@ def create_plan(
     *,
     code: str,
     name: str,
-    currency: str,
+    currencies: Sequence[str],
     billing_months: int = BillingInterval.MONTH,
     description: str = "",
     actor: User | None = None,
@@ -67,18 +71,20 @@ def create_plan(
         plan = Plan(code=code, name=name, description=description)
         plan.full_clean()
         plan.save()
-        return new_plan_version(plan=plan, currency=currency, billing_months=billing_months, actor=actor)
+        return new_plan_version(plan=plan, currencies=currencies, billing_months=billing_months, actor=actor)
 
 
 @transaction.atomic
 def new_plan_version(
-    *, plan: Plan, currency: str, billing_months: int = BillingInterval.MONTH, actor: User | None = None
+    *, plan: Plan, currencies: Sequence[str], billing_months: int = BillingInterval.MONTH, actor: User | None = None
 ) -> PlanVersion:
-    """Add an empty draft version with the next number."""
+    """Add an empty draft version with the next number. Raises InvalidInput for a currency that is named twice."""
+    if len(set(currencies)) < len(currencies):
+        raise InvalidInput("A currency is named twice. Name each one once.", field="currencies")
     Plan.objects.select_for_update().get(pk=plan.pk)
     newest = plan.versions.aggregate(newest=Max("number"))["newest"] or 0
     with acting(actor):
-        version = PlanVersion(plan=plan, number=newest + 1, currency=currency, billing_months=billing_months)
+        version = PlanVersion(plan=plan, number=newest + 1, currencies=list(currencies), billing_months=billing_months)
         version.full_clean()
         version.save()
     return version
@@ -89,83 +95,130 @@ def copy_plan_version(*, plan_version: PlanVersion, now: dt.datetime, actor: Use
     """Add a draft version with the charges of ``plan_version`` at the amounts that hold at ``now``."""
     draft = new_plan_version(
         plan=plan_version.plan,
-        currency=plan_version.currency,
+        currencies=plan_version.currencies,
         billing_months=plan_version.billing_months,
         actor=actor,
     )
-    for price in plan_version.prices.prefetch_related("versions__tiers"):
-        current = version_in_force(list(price.versions.all()), on=now.date(), known_at=now)
-        if current is not None:
-            add_price(
-                plan_version=draft,
-                product=price.product,
-                metric=price.metric,
-                name=price.name,
-                charge_model=ChargeModelName(price.charge_model),
-                terms=terms_of(current),
-                position=price.position,
-                now=now,
-                actor=actor,
-            )
+    for price in plan_version.prices.prefetch_related("versions__tiers", "versions__rows"):
+        recorded = list(price.versions.all())
+        amounts = [
+            (currency, terms_of(current))
+            for currency in plan_version.currencies
+            if (current := version_in_force(recorded, currency=currency, on=now.date(), known_at=now)) is not None
+        ]
+        copied: Price | None = None
+        for currency, terms in amounts:
+            if copied is None:
+                copied = add_price(
+                    plan_version=draft,
+                    charged=ChargedFor.of(price),
+                    terms=terms,
+                    currency=currency,
+                    position=price.position,
+                    now=now,
+                    actor=actor,
+                ).price
+            else:
+                add_currency(price=copied, terms=terms, currency=currency, now=now, actor=actor)
     return draft
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedFor:
+    """What a price is for, which is fixed once its plan is published: see ``Price`` for the fields."""
+
+    product: Product
+    name: str
+    metric: BillableMetric | None = None
+    pricing_unit: PricingUnit | None = None
+    recurrence: Recurrence = Recurrence.RECURRING
+    timing: BillingTiming = BillingTiming.ARREARS
+
+    @classmethod
+    def of(cls, price: Price) -> ChargedFor:
+        return cls(
+            product=price.product,
+            name=price.name,
+            metric=price.metric,
+            pricing_unit=price.pricing_unit,
+            recurrence=Recurrence(price.recurrence),
+            timing=BillingTiming(price.timing),
+        )
+
+    def write_to(self, price: Price) -> None:
+        """Check and store what is fixed. Raises ValidationError naming the field at fault."""
+        price.product, price.metric, price.name = self.product, self.metric, self.name
+        price.pricing_unit, price.recurrence, price.timing = self.pricing_unit, self.recurrence, self.timing
+        price.full_clean()
+        price.save()
 
 
 @transaction.atomic
 def add_price(
     *,
     plan_version: PlanVersion,
-    product: Product,
-    metric: BillableMetric | None,
-    name: str,
-    charge_model: ChargeModelName,
+    charged: ChargedFor,
     terms: PriceTerms,
     now: dt.datetime,
+    currency: str = "",
     position: int | None = None,
     actor: User | None = None,
 ) -> PriceVersion:
-    """Add a charge to a draft plan version, with the amounts that hold from the beginning."""
+    """Add a charge to a draft plan version, with the amounts that hold from the beginning.
+
+    ``currency`` defaults to the first of the plan version. Raises InvalidInput or ValidationError naming the field.
+    """
     draft = _lock_draft(plan_version)
-    check_terms(charge_model, terms)
+    currency = currency or draft.currencies[0]
+    _check_currency(draft, currency)
+    check_terms(terms, charged.metric, charged.pricing_unit)
     if position is None:
         position = (draft.prices.aggregate(last=Max("position"))["last"] or 0) + 10
     with acting(actor):
-        price = Price(
-            plan_version=draft,
-            product=product,
-            metric=metric,
-            name=name,
-            charge_model=charge_model,
-            position=position,
-        )
-        price.full_clean()
-        price.save()
-        return _record_version(price=price, effective_from=None, terms=terms, now=now, note="")
+        price = Price(plan_version=draft, position=position)
+        charged.write_to(price)
+        return _record_version(price=price, currency=currency, effective_from=None, terms=terms, now=now, note="")
+
+
+@transaction.atomic
+def add_currency(
+    *, price: Price, currency: str, terms: PriceTerms, now: dt.datetime, actor: User | None = None
+) -> PriceVersion:
+    """Price a charge of a draft in another currency of its plan version.
+
+    Raises InvalidInput when the plan version is not in that currency, or the charge is priced in it already.
+    """
+    draft = _lock_draft(price.plan_version)
+    _check_currency(draft, currency)
+    if price.versions.filter(currency=currency).exists():
+        raise InvalidInput(f"“{price}” is priced in {currency} already. Change that price.", field="currency")
+    check_terms(terms, price.metric, price.pricing_unit)
+    with acting(actor):
+        return _record_version(price=price, currency=currency, effective_from=None, terms=terms, now=now, note="")
 
 
 @transaction.atomic
 def change_draft_price(
     *,
     price_version: PriceVersion,
-    product: Product,
-    metric: BillableMetric | None,
-    name: str,
-    charge_model: ChargeModelName,
+    charged: ChargedFor,
     terms: PriceTerms,
     now: dt.datetime,
     actor: User | None = None,
 ) -> PriceVersion:
-    """Change a charge of a draft plan version, and its amounts."""
+    """Change a charge of a draft plan version, and its amounts in one currency."""
     price = price_version.price
     _lock_draft(price.plan_version)
-    check_terms(charge_model, terms)
+    check_terms(terms, charged.metric, charged.pricing_unit)
+    for other in price.versions.exclude(pk=price_version.pk).prefetch_related("tiers", "rows"):
+        # The amounts in other currencies stay, so they must fit what the charge is changed to.
+        check_terms(terms_of(other), charged.metric, charged.pricing_unit)
     with acting(actor):
-        price.product, price.metric, price.name, price.charge_model = product, metric, name, charge_model
-        price.full_clean()
-        price.save()
+        charged.write_to(price)
         price_version.recorded_at = now
-        _write_terms(price_version, terms)
         price_version.tiers.all().delete()
-        _write_tiers(price_version, terms)
+        price_version.rows.all().delete()
+        _write_terms(price_version, terms)
     return price_version
 
 
@@ -186,6 +239,7 @@ def schedule_price_version(
     effective_from: dt.date,
     terms: PriceTerms,
     now: dt.datetime,
+    currency: str = "",
     note: str = "",
     actor: User | None = None,
 ) -> PriceVersion:
@@ -198,21 +252,29 @@ def schedule_price_version(
     if version.status != PlanStatus.PUBLISHED:
         raise PriceNotSchedulable(version)
     check_day(effective_from, field="effective_from")
-    check_terms(ChargeModelName(price.charge_model), terms)
+    currency = currency or version.currencies[0]
+    _check_currency(version, currency)
+    check_terms(terms, price.metric, price.pricing_unit)
     with acting(actor, reason=note):
-        recorded = _record_version(price=price, effective_from=effective_from, terms=terms, now=now, note=note)
+        recorded = _record_version(
+            price=price, currency=currency, effective_from=effective_from, terms=terms, now=now, note=note
+        )
         _seal(recorded)
     return recorded
 
 
 @transaction.atomic
 def publish_plan_version(*, plan_version_id: int, now: dt.datetime, actor: User | None = None) -> PlanVersion:
-    """Fix the charges of a draft and let contracts use it. It needs at least one price."""
+    """Fix the charges of a draft and let contracts use it.
+
+    Raises PlanVersionNotPublishable unless it has a price, and each is priced in every currency of the version.
+    """
     version = PlanVersion.objects.select_for_update().select_related("plan").get(pk=plan_version_id)
     _move(version, PlanStatus.PUBLISHED)
     recorded = list(PriceVersion.objects.filter(price__plan_version=version))
     if not recorded:
         raise PlanVersionNotPublishable(f"{version} has no prices yet. Add at least one, then publish.")
+    _refuse_missing_currencies(version)
     with acting(actor):
         for price_version in recorded:
             _seal(price_version)
@@ -246,34 +308,43 @@ def _lock_draft(plan_version: PlanVersion) -> PlanVersion:
     return locked
 
 
+def _check_currency(version: PlanVersion, currency: str) -> None:
+    if currency not in version.currencies:
+        raise InvalidInput(
+            f"{version} is not priced in {currency}. Use {' or '.join(version.currencies)}.", field="currency"
+        )
+
+
+def _refuse_missing_currencies(version: PlanVersion) -> None:
+    for price in version.prices.prefetch_related("versions"):
+        priced_in = {recorded.currency for recorded in price.versions.all()}
+        missing = [currency for currency in version.currencies if currency not in priced_in]
+        if missing:
+            raise PlanVersionNotPublishable(
+                f"“{price}” has no price in {' and '.join(missing)}, in which {version} is sold. Add it, then publish."
+            )
+
+
 def _record_version(
-    *, price: Price, effective_from: dt.date | None, terms: PriceTerms, now: dt.datetime, note: str
+    *, price: Price, currency: str, effective_from: dt.date | None, terms: PriceTerms, now: dt.datetime, note: str
 ) -> PriceVersion:
-    version = PriceVersion(price=price, effective_from=effective_from, recorded_at=now, note=note)
+    version = PriceVersion(price=price, currency=currency, effective_from=effective_from, recorded_at=now, note=note)
     _write_terms(version, terms)
-    _write_tiers(version, terms)
     return version
 
 
 def _write_terms(version: PriceVersion, terms: PriceTerms) -> None:
-    version.flat_amount = terms.flat_amount
-    version.unit_amount = terms.unit_amount
-    version.per_units = terms.per_units
-    version.included_units = terms.included_units
+    terms.write_to(version)
     version.full_clean()
     version.save()
-
-
-def _write_tiers(version: PriceVersion, terms: PriceTerms) -> None:
     for tier in terms.tiers:
-        row = PriceTier(
-            price_version=version,
-            up_to=tier.up_to,
-            unit_amount=tier.unit_amount,
-            flat_amount=tier.flat_amount,
-        )
-        row.full_clean()
-        row.save()
+        tier_row = tier_row_of(tier, version)
+        tier_row.full_clean()
+        tier_row.save()
+    rows: list[PriceMatrixRow] = [row_of(row, position, version) for position, row in enumerate(terms.rows, start=1)]
+    for matrix_row in rows:
+        matrix_row.full_clean(validate_unique=False, validate_constraints=False)  # check_terms has looked for repeats.
+    PriceMatrixRow.objects.bulk_create(rows)
 
 
 def _seal(version: PriceVersion) -> None:

@@ -14,12 +14,12 @@ INTERVAL_WORDS = {BillingInterval.MONTH: "month", BillingInterval.QUARTER: "quar
 def price_in_words(version: PriceVersion) -> list[str]:
     """One line for a flat or per-unit price; for a graduated one its unit, then a line for each tier."""
     price = version.price
-    currency = price.plan_version.currency
-    if price.charge_model == ChargeModelName.FLAT and version.flat_amount is not None:
+    currency = version.currency
+    if version.charge_model == ChargeModelName.FLAT and version.flat_amount is not None:
         interval = INTERVAL_WORDS[BillingInterval(price.plan_version.billing_months)]
         return [f"{format_money(version.flat_amount, currency)} per {interval}"]
-    if price.charge_model == ChargeModelName.PER_UNIT and version.unit_amount is not None:
-        return [f"{format_money(version.unit_amount, currency)} per {_units(price, version.per_units)}"]
+    if version.charge_model == ChargeModelName.PER_UNIT and version.unit_amount is not None:
+        return [f"{format_money(version.unit_amount, currency)} per {_units(price, version.per_units or Decimal(1))}"]
     return _tier_lines(version, currency)
 
 
@@ -43,7 +43,7 @@ def effective_in_words(version: PriceVersion) -> str:
 
 
 def _tier_lines(version: PriceVersion, currency: str) -> list[str]:
-    lines = [f"Per {_units(version.price, version.per_units)}:"]
+    lines = [f"Per {_units(version.price, version.per_units or Decimal(1))}:"]
     lower = Decimal(0)
     for tier in in_tier_order(version.tiers.all()):
         amount = format_money(tier.unit_amount, currency)

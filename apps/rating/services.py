@@ -17,11 +17,12 @@ from apps.billable_metrics.models import MetricVersion
 from apps.billable_metrics.models import version_in_force as metric_version_in_force
 from apps.common.errors import BillingError
 from apps.contracts.models import Contract, ContractPhase
+from apps.contracts.selectors import price_version_paid
 from apps.pricing.charges import rate_charge
 from apps.pricing.invoice_pipeline import invoice_totals
 from apps.pricing.periods import Period, ShareOfDays, share_of, start_of_day
 from apps.products.models import Price, PriceVersion
-from apps.products.selectors import prices_by_plan_version, version_in_force
+from apps.products.selectors import prices_by_plan_version
 from apps.products.terms import charge_of
 from apps.rating.values import PeriodToRate, RatedLine, RatedPeriod, RatingRefused
 from apps.usage.selectors import MeasuredUsage, UsageWindow, measure_usage
@@ -153,7 +154,7 @@ def _charge_windows(
         )
         for stretch, phase in stretches
         for price in prices.get(phase.plan_version_id, [])
-        for window, version in _version_windows(price, stretch, as_of)
+        for window, version in _version_windows(price, stretch, phase, request.contract.currency, as_of)
     ]
 
 
@@ -180,16 +181,22 @@ def _phase_stretches(request: PeriodToRate, phases: Sequence[ContractPhase]) -> 
         raise PeriodWithoutPlan(request.contract, request.period)
 
 
-def _version_windows(price: Price, stretch: Period, as_of: dt.datetime) -> Iterator[tuple[Period, PriceVersion]]:
+def _version_windows(
+    price: Price, stretch: Period, phase: ContractPhase, currency: str, as_of: dt.datetime
+) -> Iterator[tuple[Period, PriceVersion]]:
     """The stretch cut where another price version takes effect; days without any version are not charged."""
-    versions = list(price.versions.all())
-    changes = {
-        start_of_day(version.effective_from, stretch.zone)
-        for version in versions
-        if version.effective_from is not None and version.recorded_at <= as_of
-    }
+    versions = [version for version in price.versions.all() if version.currency == currency]
+    changes: set[dt.datetime] = set()
+    if phase.grandfathered_at is None:
+        changes = {
+            start_of_day(version.effective_from, stretch.zone)
+            for version in versions
+            if version.effective_from is not None and version.recorded_at <= as_of
+        }
     for window in stretch.split_at(changes):
-        version = version_in_force(versions, on=window.first_date, known_at=as_of)
+        version = price_version_paid(
+            phase, versions, currency=currency, zone=stretch.zone, on=window.first_date, known_at=as_of
+        )
         if version is not None:
             yield window, version
 

@@ -160,7 +160,7 @@ def test_terms_that_cannot_be_are_refused_by_field_and_nothing_changes(
 
 
 def test_a_contract_is_made_on_a_published_plan_only(customer: Customer, plan: PlanVersion) -> None:
-    draft = create_plan(code="draft", name="Draft", currency="USD")
+    draft = create_plan(code="draft", name="Draft", currencies=["USD"])
     archived = archive_plan_version(plan_version_id=plan.pk)
 
     for unfit, sentence in [

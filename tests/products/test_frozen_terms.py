@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from apps.products.models import Plan, PlanStatus, PlanVersion, Price, PriceTier, PriceVersion
+from apps.products.models import ChargeModelName, Plan, PlanStatus, PlanVersion, Price, PriceTier, PriceVersion
 from apps.products.services import archive_plan_version, create_plan, schedule_price_version
 from apps.products.terms import PriceTerms
 from tests.builders import flat_fee, graduated, per_unit, published_plan
@@ -53,7 +53,7 @@ def sold(request: pytest.FixtureRequest) -> PlanVersion:
     schedule_price_version(
         price=plan_version.prices.get(name="Platform fee"),
         effective_from=dt.date(2024, 1, 1),
-        terms=PriceTerms(flat_amount=Decimal("59.00")),
+        terms=PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("59.00")),
         now=utc(2023, 12, 1),
     )
     if request.param == PlanStatus.ARCHIVED:
@@ -85,7 +85,7 @@ def test_no_charge_is_added_to_it_by_hand(sold: PlanVersion) -> None:
 
 
 def test_no_charge_leaves_it_for_a_draft() -> None:
-    draft = create_plan(code="draft", name="Draft", currency="USD")
+    draft = create_plan(code="draft", name="Draft", currencies=["USD"])
 
     assert "published plan" in refuse(lambda: Price.objects.update(plan_version=draft))
 
@@ -134,7 +134,7 @@ def test_its_tiers_stand(attempt: Attempt) -> None:
 
 
 def test_no_tier_leaves_it_for_a_draft() -> None:
-    draft = create_plan(code="draft", name="Draft", currency="USD")
+    draft = create_plan(code="draft", name="Draft", currencies=["USD"])
     unsealed = PriceVersion.objects.create(price=PriceFactory(plan_version=draft), recorded_at=utc(2024, 1, 1))
 
     assert "The tiers of a published price" in refuse(lambda: PriceTier.objects.update(price_version=unsealed))
@@ -162,7 +162,7 @@ def test_the_version_is_not_removed() -> None:
 
 
 def test_a_draft_may_still_change() -> None:
-    draft = create_plan(code="draft", name="Draft", currency="USD")
+    draft = create_plan(code="draft", name="Draft", currencies=["USD"])
     price = PriceFactory(plan_version=draft, product=ProductFactory(), name="Before")
 
     Price.objects.filter(pk=price.pk).update(name="After")
@@ -173,7 +173,7 @@ def test_a_draft_may_still_change() -> None:
 
 
 def test_no_charge_of_a_draft_is_moved_into_it(sold: PlanVersion) -> None:
-    draft = create_plan(code="draft", name="Draft", currency="USD")
+    draft = create_plan(code="draft", name="Draft", currencies=["USD"])
     PriceFactory(plan_version=draft, name="Smuggled")
 
     assert "published plan" in refuse(lambda: Price.objects.filter(name="Smuggled").update(plan_version=sold))

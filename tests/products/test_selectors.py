@@ -117,7 +117,7 @@ def test_prices_are_read_whole_with_a_fixed_number_of_queries(
     schedule_price_version(
         price=metered,
         effective_from=dt.date(2024, 1, 1),
-        terms=PriceTerms(unit_amount=Decimal("2.50"), per_units=Decimal(1_000_000)),
+        terms=PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("2.50"), per_units=Decimal(1_000_000)),
         now=utc(2023, 12, 1),
     )
 
@@ -147,7 +147,7 @@ def test_prices_are_read_whole_with_a_fixed_number_of_queries(
 
 @pytest.mark.django_db
 def test_prices_stand_by_position_and_those_of_one_position_by_age() -> None:
-    draft = create_plan(code="scale", name="Scale", currency="EUR")
+    draft = create_plan(code="scale", name="Scale", currencies=["EUR"])
     for name, position in [("last", 30), ("first", 10), ("second", 20), ("third", 20)]:
         add_price(
             plan_version=draft,
@@ -155,7 +155,7 @@ def test_prices_stand_by_position_and_those_of_one_position_by_age() -> None:
             metric=None,
             name=name,
             charge_model=ChargeModelName.FLAT,
-            terms=PriceTerms(flat_amount=Decimal(1)),
+            terms=PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1)),
             now=KNOWN_AT,
             position=position,
         )

@@ -37,10 +37,13 @@ pytestmark = pytest.mark.django_db
 
 LATER = utc(2023, 12, 1)
 NEW_YEAR = dt.date(2024, 1, 1)
-CHEAP = PriceTerms(unit_amount=Decimal("2.50"), per_units=Decimal(1_000_000))
-DEAR = PriceTerms(unit_amount=Decimal("3.00"), per_units=Decimal(1_000_000), included_units=Decimal(1000))
+CHEAP = PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("2.50"), per_units=Decimal(1_000_000))
+DEAR = PriceTerms(
+    ChargeModelName.PER_UNIT, unit_amount=Decimal("3.00"), per_units=Decimal(1_000_000), included_units=Decimal(1000)
+)
 TIERED = PriceTerms(
-    tiers=(Tier(Decimal(1000), Decimal("0.10")), Tier(None, Decimal("0.05"), flat_amount=Decimal("2.00")))
+    ChargeModelName.GRADUATED,
+    tiers=(Tier(Decimal(1000), Decimal("0.10")), Tier(None, Decimal("0.05"), flat_amount=Decimal("2.00"))),
 )
 
 
@@ -52,7 +55,7 @@ def tokens() -> BillableMetric:
 
 @pytest.fixture
 def draft() -> PlanVersion:
-    return create_plan(code="scale", name="Scale", currency="EUR")
+    return create_plan(code="scale", name="Scale", currencies=["EUR"])
 
 
 def priced(plan_version: PlanVersion, metric: BillableMetric | None, **changes: Any) -> PriceVersion:
@@ -78,7 +81,7 @@ def catalogue() -> list[list[tuple[Any, ...]]]:
 
 
 def test_a_plan_begins_with_a_first_draft() -> None:
-    version = create_plan(code="scale", name="Scale", currency="EUR", billing_months=3, description="For teams.")
+    version = create_plan(code="scale", name="Scale", currencies=["EUR"], billing_months=3, description="For teams.")
 
     assert (version.plan.code, version.plan.name, version.plan.description) == ("scale", "Scale", "For teams.")
     assert (version.number, version.status, version.published_at) == (1, PlanStatus.DRAFT, None)
@@ -97,7 +100,7 @@ def test_a_plan_begins_with_a_first_draft() -> None:
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_by_field(changes: dict[str, Any], field: str) -> None:
-    create_plan(code="taken", name="Taken", currency="USD")
+    create_plan(code="taken", name="Taken", currencies=["USD"])
     before = catalogue()
 
     with pytest.raises(ValidationError) as refusal:
@@ -108,8 +111,8 @@ def test_a_plan_that_cannot_be_is_refused_by_field(changes: dict[str, Any], fiel
 
 
 def test_versions_of_a_plan_are_numbered(draft: PlanVersion) -> None:
-    second = new_plan_version(plan=draft.plan, currency="USD")
-    other = create_plan(code="other", name="Other", currency="USD")
+    second = new_plan_version(plan=draft.plan, currencies=["USD"])
+    other = create_plan(code="other", name="Other", currencies=["USD"])
 
     assert [draft.number, second.number, other.number] == [1, 2, 1]
 
@@ -131,7 +134,7 @@ def test_a_copy_is_a_draft_with_the_amounts_that_hold_now(tokens: BillableMetric
         schedule_price_version(
             price=metered,
             effective_from=effective_from,
-            terms=PriceTerms(unit_amount=Decimal(amount), per_units=Decimal(1_000_000)),
+            terms=PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(amount), per_units=Decimal(1_000_000)),
             now=recorded_at,
         )
 
@@ -141,8 +144,12 @@ def test_a_copy_is_a_draft_with_the_amounts_that_hold_now(tokens: BillableMetric
     assert (copy.currency, copy.billing_months) == ("JPY", 3)
     copied = PriceVersion.objects.filter(price__plan_version=copy).order_by("price__position")
     assert [(version.price.name, version.price.position, terms_of(version)) for version in copied] == [
-        ("Platform fee", 10, PriceTerms(flat_amount=Decimal("49.00"))),
-        ("Input tokens", 20, PriceTerms(unit_amount=Decimal("2.90"), per_units=Decimal(1_000_000))),
+        ("Platform fee", 10, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("49.00"))),
+        (
+            "Input tokens",
+            20,
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("2.90"), per_units=Decimal(1_000_000)),
+        ),
         (
             "Requests",
             30,
@@ -201,23 +208,29 @@ def test_charges_stand_on_the_invoice_in_the_order_in_which_they_were_added(
     ("changes", "field"),
     [
         ({"terms": PriceTerms()}, "unit_amount"),
-        ({"terms": PriceTerms(unit_amount=Decimal(-1))}, "unit_amount"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(-1))}, "unit_amount"),
         ({"charge_model": ChargeModelName.GRADUATED, "terms": PriceTerms()}, "tiers"),
-        ({"terms": PriceTerms(unit_amount=Decimal("0.0000000000001"))}, "unit_amount"),
-        ({"terms": PriceTerms(unit_amount=Decimal(10) ** 12)}, "unit_amount"),
-        ({"terms": PriceTerms(unit_amount=Decimal(1), per_units=Decimal(60))}, "per_units"),
-        ({"terms": PriceTerms(unit_amount=Decimal(1), per_units=Decimal(0))}, "per_units"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("0.0000000000001"))}, "unit_amount"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(10) ** 12)}, "unit_amount"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(1), per_units=Decimal(60))}, "per_units"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(1), per_units=Decimal(0))}, "per_units"),
         (
             {
                 "charge_model": ChargeModelName.GRADUATED,
-                "terms": PriceTerms(tiers=(Tier(Decimal("0.0000000000001"), Decimal(1)), Tier(None, Decimal(1)))),
+                "terms": PriceTerms(
+                    ChargeModelName.GRADUATED,
+                    tiers=(Tier(Decimal("0.0000000000001"), Decimal(1)), Tier(None, Decimal(1))),
+                ),
             },
             "up_to",
         ),
         ({"name": ""}, "name"),
         ({"name": "Taken"}, "__all__"),
         ({"metric": None}, "__all__"),
-        ({"charge_model": ChargeModelName.FLAT, "terms": PriceTerms(flat_amount=Decimal(1))}, "__all__"),
+        (
+            {"charge_model": ChargeModelName.FLAT, "terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))},
+            "__all__",
+        ),
     ],
 )
 def test_a_charge_that_cannot_be_is_refused_and_nothing_is_stored(
@@ -239,8 +252,8 @@ def test_a_charge_of_a_draft_can_become_another(draft: PlanVersion, tokens: Bill
 
     for terms, model, metric in [
         (TIERED, ChargeModelName.GRADUATED, tokens),
-        (PriceTerms(flat_amount=Decimal("9.00")), ChargeModelName.FLAT, None),
-        (PriceTerms(tiers=TIERED.tiers[1:]), ChargeModelName.GRADUATED, tokens),
+        (PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("9.00")), ChargeModelName.FLAT, None),
+        (PriceTerms(ChargeModelName.GRADUATED, tiers=TIERED.tiers[1:]), ChargeModelName.GRADUATED, tokens),
     ]:
         change_draft_price(
             price_version=version,
@@ -262,7 +275,7 @@ def test_a_change_that_cannot_be_leaves_the_charge_as_it_was(draft: PlanVersion,
     version = priced(draft, tokens, charge_model=ChargeModelName.GRADUATED, terms=TIERED)
     before = catalogue()
 
-    for terms in [PriceTerms(), PriceTerms(tiers=(Tier(None, Decimal(10) ** 12),))]:
+    for terms in [PriceTerms(), PriceTerms(ChargeModelName.GRADUATED, tiers=(Tier(None, Decimal(10) ** 12),))]:
         with pytest.raises((InvalidInput, ValidationError)):
             change_draft_price(
                 price_version=version,
@@ -390,9 +403,9 @@ def test_new_amounts_are_recorded_beside_the_old_ones(tokens: BillableMetric, ef
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"terms": PriceTerms(flat_amount=Decimal(1))}, "flat_amount"),
+        ({"terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))}, "flat_amount"),
         ({"terms": PriceTerms()}, "unit_amount"),
-        ({"terms": PriceTerms(unit_amount=Decimal(1), per_units=Decimal(7))}, "per_units"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(1), per_units=Decimal(7))}, "per_units"),
         ({"note": "x" * 201}, "note"),
         ({"effective_from": dt.date(1, 1, 1)}, "effective_from"),
         ({"effective_from": dt.date(1969, 12, 31)}, "effective_from"),

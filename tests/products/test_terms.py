@@ -30,52 +30,72 @@ TIERS = (Tier(up_to=Decimal(1000), unit_amount=Decimal("0.10"), flat_amount=Deci
     ("model", "terms", "field", "sentence"),
     [
         (FLAT, PriceTerms(), "flat_amount", "Enter the amount; 0 is allowed."),
-        (FLAT, PriceTerms(flat_amount=LESS), "flat_amount", "A price cannot be negative."),
-        (FLAT, PriceTerms(flat_amount=ONE, unit_amount=ONE), "unit_amount", "The flat model takes no unit amount."),
+        (FLAT, PriceTerms(ChargeModelName.FLAT, flat_amount=LESS), "flat_amount", "A price cannot be negative."),
         (
             FLAT,
-            PriceTerms(flat_amount=ONE, included_units=ONE),
+            PriceTerms(ChargeModelName.FLAT, flat_amount=ONE, unit_amount=ONE),
+            "unit_amount",
+            "The flat model takes no unit amount.",
+        ),
+        (
+            FLAT,
+            PriceTerms(ChargeModelName.FLAT, flat_amount=ONE, included_units=ONE),
             "included_units",
             "A flat price has no allowance; set it to 0.",
         ),
-        (FLAT, PriceTerms(flat_amount=ONE, tiers=(OPEN_TIER,)), "tiers", "The flat model takes no tiers."),
+        (
+            FLAT,
+            PriceTerms(ChargeModelName.FLAT, flat_amount=ONE, tiers=(OPEN_TIER,)),
+            "tiers",
+            "The flat model takes no tiers.",
+        ),
         (PER_UNIT, PriceTerms(), "unit_amount", "Enter the amount; 0 is allowed."),
-        (PER_UNIT, PriceTerms(unit_amount=LESS), "unit_amount", "A price cannot be negative."),
         (
             PER_UNIT,
-            PriceTerms(unit_amount=ONE, flat_amount=ONE),
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=LESS),
+            "unit_amount",
+            "A price cannot be negative.",
+        ),
+        (
+            PER_UNIT,
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=ONE, flat_amount=ONE),
             "flat_amount",
             "The per unit model takes no flat amount.",
         ),
         (
             PER_UNIT,
-            PriceTerms(unit_amount=ONE, included_units=LESS),
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=ONE, included_units=LESS),
             "included_units",
             "An allowance cannot be negative.",
         ),
-        (PER_UNIT, PriceTerms(unit_amount=ONE, tiers=(OPEN_TIER,)), "tiers", "The per unit model takes no tiers."),
+        (
+            PER_UNIT,
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=ONE, tiers=(OPEN_TIER,)),
+            "tiers",
+            "The per unit model takes no tiers.",
+        ),
         (
             GRADUATED,
-            PriceTerms(unit_amount=ONE, tiers=(OPEN_TIER,)),
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=ONE, tiers=(OPEN_TIER,)),
             "unit_amount",
             "The graduated model takes no unit amount.",
         ),
         (
             GRADUATED,
-            PriceTerms(flat_amount=ONE, tiers=(OPEN_TIER,)),
+            PriceTerms(ChargeModelName.FLAT, flat_amount=ONE, tiers=(OPEN_TIER,)),
             "flat_amount",
             "The graduated model takes no flat amount.",
         ),
         (GRADUATED, PriceTerms(), "tiers", "There are no tiers. Add at least one, with an empty upper end."),
         (
             GRADUATED,
-            PriceTerms(tiers=(TIERS[0],)),
+            PriceTerms(ChargeModelName.GRADUATED, tiers=(TIERS[0],)),
             "tiers",
             "The last tier, tier 1, ends at 1,000. Leave its upper end empty, so that every quantity has a price.",
         ),
         (
             GRADUATED,
-            PriceTerms(tiers=(TIERS[0], TIERS[0], OPEN_TIER)),
+            PriceTerms(ChargeModelName.GRADUATED, tiers=(TIERS[0], TIERS[0], OPEN_TIER)),
             "tiers",
             "Tier 2 ends at 1,000. Let it end above 1,000, where tier 1 ends.",
         ),
@@ -93,12 +113,18 @@ def test_terms_that_do_not_fit_the_model_are_refused_by_field(
 @pytest.mark.parametrize(
     ("model", "terms"),
     [
-        (FLAT, PriceTerms(flat_amount=Decimal("49.00"))),
-        (FLAT, PriceTerms(flat_amount=Decimal(0))),
-        (PER_UNIT, PriceTerms(unit_amount=Decimal("0.000000000001"), per_units=Decimal(1_000_000))),
-        (PER_UNIT, PriceTerms(unit_amount=Decimal(0), included_units=Decimal("0.5"))),
-        (GRADUATED, PriceTerms(tiers=(OPEN_TIER,))),
-        (GRADUATED, PriceTerms(tiers=TIERS, per_units=Decimal(1000), included_units=Decimal(100))),
+        (FLAT, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("49.00"))),
+        (FLAT, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(0))),
+        (
+            PER_UNIT,
+            PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("0.000000000001"), per_units=Decimal(1_000_000)),
+        ),
+        (PER_UNIT, PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(0), included_units=Decimal("0.5"))),
+        (GRADUATED, PriceTerms(ChargeModelName.GRADUATED, tiers=(OPEN_TIER,))),
+        (
+            GRADUATED,
+            PriceTerms(ChargeModelName.GRADUATED, tiers=TIERS, per_units=Decimal(1000), included_units=Decimal(100)),
+        ),
     ],
 )
 def test_terms_that_fit_are_accepted_stored_and_read_back(db: None, model: ChargeModelName, terms: PriceTerms) -> None:
@@ -118,15 +144,20 @@ def test_terms_that_fit_are_accepted_stored_and_read_back(db: None, model: Charg
 @pytest.mark.parametrize(
     ("model", "terms", "charge"),
     [
-        (FLAT, PriceTerms(flat_amount=Decimal("49.00")), Charge(Flat(Decimal("49.00")))),
+        (FLAT, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("49.00")), Charge(Flat(Decimal("49.00")))),
         (
             PER_UNIT,
-            PriceTerms(unit_amount=Decimal("3.00"), per_units=Decimal(1_000_000), included_units=Decimal(500)),
+            PriceTerms(
+                ChargeModelName.PER_UNIT,
+                unit_amount=Decimal("3.00"),
+                per_units=Decimal(1_000_000),
+                included_units=Decimal(500),
+            ),
             Charge(PerUnit(Decimal("3.00"), Decimal(1_000_000)), included_units=Decimal(500)),
         ),
         (
             GRADUATED,
-            PriceTerms(tiers=TIERS, per_units=Decimal(1000)),
+            PriceTerms(ChargeModelName.GRADUATED, tiers=TIERS, per_units=Decimal(1000)),
             Charge(Graduated(tiers=TIERS, per_units=Decimal(1000))),
         ),
     ],

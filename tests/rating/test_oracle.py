@@ -127,14 +127,14 @@ def quantity_on(days: set[dt.date], case: Case) -> Fraction:
 def exact_amount(model: ChargeModelName, terms: PriceTerms, quantity: Fraction, share: Fraction) -> Fraction:
     if terms.flat_amount is not None:
         return Fraction(terms.flat_amount) * share
-    charged = max(Fraction(0), quantity - Fraction(terms.included_units) * share)
+    charged = max(Fraction(0), quantity - Fraction(terms.included_units or 0) * share)
     if terms.unit_amount is not None:
-        return charged * Fraction(terms.unit_amount) / Fraction(terms.per_units)
+        return charged * Fraction(terms.unit_amount) / Fraction(terms.per_units or 1)
     amount, lower = Fraction(0), Fraction(0)
     for tier in terms.tiers:
         upper = charged if tier.up_to is None else min(charged, Fraction(tier.up_to) * share)
         if upper > lower:
-            amount += (upper - lower) * Fraction(tier.unit_amount) / Fraction(terms.per_units)
+            amount += (upper - lower) * Fraction(tier.unit_amount) / Fraction(terms.per_units or 1)
             amount += Fraction(tier.flat_amount) * share
             lower = upper
     return amount
@@ -161,12 +161,20 @@ def tiers(draw: st.DrawFn) -> tuple[Tier, ...]:
 
 
 TERMS = {
-    ChargeModelName.FLAT: st.builds(PriceTerms, flat_amount=money),
+    ChargeModelName.FLAT: st.builds(PriceTerms, st.just(ChargeModelName.FLAT), flat_amount=money),
     ChargeModelName.PER_UNIT: st.builds(
-        PriceTerms, unit_amount=money, per_units=per_units, included_units=st.just(Decimal(0)) | units
+        PriceTerms,
+        st.just(ChargeModelName.PER_UNIT),
+        unit_amount=money,
+        per_units=per_units,
+        included_units=st.just(Decimal(0)) | units,
     ),
     ChargeModelName.GRADUATED: st.builds(
-        PriceTerms, tiers=tiers(), per_units=per_units, included_units=st.just(Decimal(0)) | units
+        PriceTerms,
+        st.just(ChargeModelName.GRADUATED),
+        tiers=tiers(),
+        per_units=per_units,
+        included_units=st.just(Decimal(0)) | units,
     ),
 }
 
@@ -219,7 +227,6 @@ def set_up(case: Case, metric: BillableMetric) -> Contract:
                 f"Price {number}",
                 recorded[0].terms,
                 None if model == ChargeModelName.FLAT else metric,
-                model,
             )
             for number, (model, recorded) in enumerate(case.prices)
         ),

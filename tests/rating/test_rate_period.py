@@ -12,7 +12,7 @@ from apps.common.errors import BillingError
 from apps.contracts.models import Contract
 from apps.contracts.services import end_contract
 from apps.pricing.periods import Period, ShareOfDays
-from apps.products.models import Price
+from apps.products.models import ChargeModelName, Price
 from apps.products.services import schedule_price_version
 from apps.products.terms import PriceTerms, terms_of
 from apps.rating.services import rate_period
@@ -45,7 +45,7 @@ def schedule_fee(effective_from: dt.date, recorded_at: dt.datetime, amount: str)
     schedule_price_version(
         price=Price.objects.get(name="Platform fee"),
         effective_from=effective_from,
-        terms=PriceTerms(flat_amount=Decimal(amount)),
+        terms=PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount)),
         now=recorded_at,
     )
 
@@ -57,7 +57,12 @@ def schedule_unit_price(
     schedule_price_version(
         price=Price.objects.get(name="Input tokens"),
         effective_from=effective_from,
-        terms=PriceTerms(unit_amount=Decimal(amount), per_units=Decimal(per), included_units=Decimal(included)),
+        terms=PriceTerms(
+            ChargeModelName.PER_UNIT,
+            unit_amount=Decimal(amount),
+            per_units=Decimal(per),
+            included_units=Decimal(included),
+        ),
         now=recorded_at,
     )
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from apps.billable_metrics.models import BillableMetric
 from apps.contracts.models import Contract, ContractPhase
-from apps.products.models import Price, PriceVersion
+from apps.products.models import ChargeModelName, Price, PriceVersion
 from apps.products.services import schedule_price_version
 from apps.products.terms import PriceTerms
 from apps.rating.services import UNEXPECTED_ERROR, rate_period, rate_periods
@@ -76,7 +76,7 @@ def contracts(months: None, tokens: BillableMetric, calls: BillableMetric) -> li
     schedule_price_version(
         price=Price.objects.get(name="Input tokens", plan_version=small),
         effective_from=dt.date(2023, 11, 10),
-        terms=PriceTerms(unit_amount=Decimal("2.00"), per_units=Decimal(1000)),
+        terms=PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("2.00"), per_units=Decimal(1000)),
         now=utc(2023, 11, 1),
     )
     other = published_plan(per_unit(calls, "0.25", name="Calls"), code="other")

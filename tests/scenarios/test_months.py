@@ -14,6 +14,7 @@ from apps.contracts.models import Contract
 from apps.invoices.models import Invoice
 from apps.invoices.services.issuing import issue_invoice
 from apps.pricing.periods import ONE_DAY
+from apps.products.models import ChargeModelName
 from apps.products.services import schedule_price_version
 from apps.products.terms import PriceTerms
 from apps.rating.services import rate_period
@@ -41,7 +42,7 @@ def contract() -> Contract:
     schedule_price_version(
         price=plan.prices.get(name="Units"),
         effective_from=dt.date(2024, 4, 15),
-        terms=PriceTerms(unit_amount=Decimal("0.02"), included_units=Decimal(100)),
+        terms=PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("0.02"), included_units=Decimal(100)),
         now=SET_UP_AT,
     )
     customer = CustomerFactory(external_id="lumen", timezone="Europe/Berlin")

@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
                     "outcome_policy",
                     models.CharField(
                         choices=[
-                            ("all", "Every event counts, whatever its outcome"),
+                            ("all", "Every event counts; prices may tell failed outcomes apart"),
                             ("exclude", "Events with these outcomes do not count"),
                             ("only", "Only events with these outcomes count"),
                         ],
@@ -202,7 +202,7 @@ class Migration(migrations.Migration):
                     "outcome_policy",
                     models.CharField(
                         choices=[
-                            ("all", "Every event counts, whatever its outcome"),
+                            ("all", "Every event counts; prices may tell failed outcomes apart"),
                             ("exclude", "Events with these outcomes do not count"),
                             ("only", "Only events with these outcomes count"),
                         ],

@@ -13,7 +13,7 @@ from djmoney.money import Money
 from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.invoices.models import IllegalTransition, Invoice, InvoiceLine, InvoiceStatus
-from apps.pricing.charge_models.base import TierCharge
+from apps.pricing.charge_models.base import Component, TierCharge
 from apps.pricing.formatting import plain_decimal
 from apps.rating.services import rate_period
 from apps.rating.values import RatedLine, RatedPeriod
@@ -84,14 +84,14 @@ def _draft_of(rated: RatedPeriod) -> Invoice:
 
 
 def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
-    metric = line.price.metric
+    metric, unit = line.price.metric, line.price.pricing_unit
     return InvoiceLine(
         invoice=draft,
         position=position,
         price_version=line.price_version,
         product_name=line.price.product.name,
         description=line.price.name,
-        charge_model=line.price.charge_model,
+        charge_model=line.price_version.charge_model,
         metric_version=line.metric_version,
         metric_code=metric.code if metric else "",
         unit_singular=metric.unit_singular if metric else "",
@@ -106,8 +106,19 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         included_units=line.rated.included_used,
         billable_quantity=line.rated.billable_quantity,
         unit_amount=_unit_amount(line),
-        per_units=line.price_version.per_units,
+        per_units=line.price_version.per_units or Decimal(1),
         tiers=[_stored_tier(tier) for tier in line.rated.tiers],
+        components=[_stored_component(part) for part in line.rated.components],
+        failures_free=line.rated.failures_free,
+        converted_quantity=line.rated.converted,
+        model_amount=line.rated.model_amount,
+        priced_amount=line.rated.priced_amount,
+        pricing_unit_rate=line.price_version.pricing_unit_rate,
+        pricing_unit_singular=unit.singular if unit else "",
+        pricing_unit_plural=unit.plural if unit else "",
+        dimensions=line.price_version.dimensions if line.rated.values is not None else [],
+        dimension_values=list(line.rated.values or ()),
+        bound=line.rated.bound,
         exact_amount=line.rated.exact_amount,
         amount=Money(line.amount, draft.total.currency),  # type: ignore[misc]
     )
@@ -128,4 +139,14 @@ def _stored_tier(tier: TierCharge) -> dict[str, str | None]:
         "per_units": plain_decimal(tier.per_units),
         "flat_amount": plain_decimal(tier.flat_amount),
         "amount": plain_decimal(tier.amount),
+        **({"in_packages": "true"} if tier.in_packages else {}),
+    }
+
+
+def _stored_component(part: Component) -> dict[str, str]:
+    return {
+        "name": part.name,
+        "quantity": plain_decimal(part.quantity),
+        "rate": plain_decimal(part.rate),
+        "amount": plain_decimal(part.amount),
     }

@@ -206,7 +206,10 @@ def price_of_packages(quantity: Decimal, package_amount: Decimal, package_size: 
 
 
 def started_packages(quantity: Decimal, package_size: Decimal) -> Decimal:
-    """How many packages a quantity starts. By remainder, never by rounding a quotient, which may lose its last digit."""
+    """How many packages a quantity starts.
+
+    By remainder and never by rounding a quotient, which may lose its last digit.
+    """
     if quantity <= 0:
         return ZERO
     whole, rest = EXACT.divmod(quantity, package_size)

@@ -53,9 +53,9 @@ def check_tiers(tiers: Sequence[Tier]) -> None:
 
 
 def tier_of(tiers: Sequence[Tier], quantity: Decimal) -> tuple[Decimal, Tier]:
-    """The tier that a quantity falls into, ``lower < quantity <= up_to``, and its lower end; the first for zero or less.
+    """The tier that a quantity falls into, ``lower < quantity <= up_to``, and its lower end.
 
-    Raises NotRatable for a quantity above the last tier.
+    Zero or less falls into the first. Raises NotRatable for a quantity above the last tier.
     """
     lower = ZERO
     for tier in tiers:

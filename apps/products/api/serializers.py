@@ -31,6 +31,8 @@ class PriceVersionSerializer(serializers.ModelSerializer[PriceVersion]):
     class Meta:
         model = PriceVersion
         fields = [
+            "currency",
+            "charge_model",
             "effective_from",
             "recorded_at",
             "flat_amount",
@@ -49,7 +51,7 @@ class PriceSerializer(serializers.ModelSerializer[Price]):
 
     class Meta:
         model = Price
-        fields = ["name", "product", "metric", "charge_model", "versions"]
+        fields = ["name", "product", "metric", "versions"]
         read_only_fields = fields
 
 
@@ -58,7 +60,7 @@ class PlanVersionSerializer(serializers.ModelSerializer[PlanVersion]):
 
     class Meta:
         model = PlanVersion
-        fields = ["number", "status", "currency", "billing_months", "published_at", "prices"]
+        fields = ["number", "status", "currencies", "billing_months", "published_at", "prices"]
         read_only_fields = fields
 
 

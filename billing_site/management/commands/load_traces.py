@@ -34,7 +34,7 @@ from apps.invoices.pdf import pdf_support
 from apps.invoices.services.documents import DocumentPending, document_of, render_pending_documents
 from apps.invoices.services.issuing import issue_invoices
 from apps.products.models import ChargeModelName, PlanStatus, PlanVersion, Product
-from apps.products.services import add_price, create_plan, publish_plan_version
+from apps.products.services import ChargedFor, add_price, create_plan, publish_plan_version
 from apps.products.terms import PriceTerms
 from billing_site.local_keys import kept_api_key
 
@@ -175,7 +175,7 @@ def _plan_version(now: dt.datetime) -> PlanVersion:
     if existing is not None:
         return existing
     product, _ = Product.objects.get_or_create(code="trace-gpt-4-turbo", defaults={"name": "GPT-4 Turbo"})
-    draft = create_plan(code="trace-gpt-4-turbo", name="GPT-4 Turbo trace", currency="USD")
+    draft = create_plan(code="trace-gpt-4-turbo", name="GPT-4 Turbo trace", currencies=["USD"])
     for code, name, amount in (("input_tokens", "Input tokens", 10), ("output_tokens", "Output tokens", 30)):
         metric = BillableMetric.objects.filter(code=f"trace_{code}").first() or create_metric(
             definition=MetricDefinition(EVENT_TYPE, Aggregation.SUM, value_property=code),
@@ -187,11 +187,8 @@ def _plan_version(now: dt.datetime) -> PlanVersion:
         )
         add_price(
             plan_version=draft,
-            product=product,
-            metric=metric,
-            name=name,
-            charge_model=ChargeModelName.PER_UNIT,
-            terms=PriceTerms(unit_amount=Decimal(amount), per_units=MILLION),
+            charged=ChargedFor(product=product, metric=metric, name=name),
+            terms=PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(amount), per_units=MILLION),
             now=now,
         )
     return publish_plan_version(plan_version_id=draft.pk, now=now)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from apps.pricing.charge_models.base import Tier, TierCharge
 from apps.pricing.charge_models.graduated import Graduated
-from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
 from apps.pricing.charge_models.per_unit import PerUnit
+from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
 from apps.pricing.money import exact_arithmetic, settle
 from apps.pricing.periods import ShareOfDays
 from tests.pricing.strategies import decimals, graduated_prices, per_units, quantities, tier_lists, unit_amounts
