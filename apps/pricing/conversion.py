@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from apps.pricing.charge_models.base import ONE, ZERO, InvalidPrice
-from apps.pricing.money import EXACT, check_decimal
+from apps.pricing.money import EXACT, check_decimal, fix_point
 
 ROUNDINGS = {"ceil": ROUND_CEILING, "floor": ROUND_FLOOR, "half_up": ROUND_HALF_UP}
 
@@ -31,9 +31,10 @@ class Conversion:
 
     def convert(self, quantity: Decimal) -> Decimal:
         """The quantity in billing units. Whole units are found by remainder: a quotient may lose its last digit."""
+        check_decimal(quantity)
         if not self.rounding:
-            return EXACT.divide(quantity, self.divide_by)
-        whole, rest = EXACT.divmod(abs(quantity), self.divide_by)
+            return fix_point(EXACT.divide(quantity, self.divide_by))
+        whole, rest = EXACT.divmod(EXACT.abs(quantity), self.divide_by)
         is_negative = quantity < 0
         if self.rounding == "half_up":
             goes_up = EXACT.multiply(rest, Decimal(2)) >= self.divide_by

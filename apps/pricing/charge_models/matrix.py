@@ -49,7 +49,9 @@ class Matrix:
     dimensions: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     per_units: Decimal = ONE
-    _found: dict[Values, int] = field(default_factory=dict, compare=False, repr=False, hash=False)
+    # Rows found and models made so far: the same few are asked for on every line.
+    _found: dict[Values, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _models: dict[Decimal, PerUnit] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_per_units(self.per_units)
@@ -67,7 +69,10 @@ class Matrix:
 
     def model_of(self, row: MatrixRow) -> PerUnit:
         """What one row charges."""
-        return PerUnit(row.unit_amount, self.per_units)
+        model = self._models.get(row.unit_amount)
+        if model is None:
+            model = self._models[row.unit_amount] = PerUnit(row.unit_amount, self.per_units)
+        return model
 
     def describe(self, values: Values) -> str:
         """``model = gpt-4, direction = input``; a missing property is ``(none)``."""

@@ -39,6 +39,8 @@ class Stairstep:
         for number, tier in enumerate(self.tiers, start=1):
             if tier.unit_amount:
                 raise InvalidTiers(f"Step {number} has a unit price. A stairstep has a flat amount for each step only.")
+            if tier.package_size is not None:
+                raise InvalidTiers(f"Step {number} has a package size. A stairstep has none; clear it.")
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
