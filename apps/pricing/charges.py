@@ -62,16 +62,18 @@ class Charge:
     def __post_init__(self) -> None:
         check_decimal(self.included_units)
         if self.included_units < 0:
-            raise InvalidPrice(f"An allowance is zero units or more, not {self.included_units}.")
+            raise InvalidPrice(f"An allowance is zero units or more, not {self.included_units}.", "included_units")
         check_amounts(minimum=self.minimum, maximum=self.maximum, free_failures=self.free_failures)
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise InvalidPrice(
-                f"The minimum, {self.minimum}, is above the maximum, {self.maximum}. Enter a smaller one."
+                f"The minimum, {self.minimum}, is above the maximum, {self.maximum}. Enter a smaller one.",
+                "minimum",
             )
         if (self.included_units or self.conversion is not None) and not _charges_quantity(self.model):
             raise InvalidPrice(
                 "This price is not for units but for single transactions or days. Leave out the allowance and the "
-                "conversion; what is free has a place of its own in the price."
+                "conversion; what is free has a place of its own in the price.",
+                "included_units" if self.included_units else "conversion",
             )
 
     def prorate(self, share: ShareOfDays) -> Self:

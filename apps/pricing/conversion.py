@@ -25,9 +25,9 @@ class Conversion:
     def __post_init__(self) -> None:
         check_decimal(self.divide_by)
         if self.divide_by <= 0:
-            raise InvalidPrice(f"A quantity is divided by a number above 0, not by {self.divide_by}.")
+            raise InvalidPrice(f"A quantity is divided by a number above 0, not by {self.divide_by}.", "divide_by")
         if self.rounding and self.rounding not in ROUNDINGS:
-            raise InvalidPrice(f"“{self.rounding}” is no rounding. Use {', '.join(ROUNDINGS)}, or none.")
+            raise InvalidPrice(f"“{self.rounding}” is no rounding. Use {', '.join(ROUNDINGS)}, or none.", "rounding")
 
     def convert(self, quantity: Decimal) -> Decimal:
         """The quantity in billing units. Whole units are found by remainder: a quotient may lose its last digit."""

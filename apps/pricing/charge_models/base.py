@@ -18,7 +18,15 @@ ONE = Decimal(1)
 
 
 class InvalidPrice(ValueError):
-    """A price that cannot be charged by. The sentence names what is wrong and the mend."""
+    """A price that cannot be charged by. The sentence names what is wrong and the mend.
+
+    ``field`` is the field of the price at fault, where it is one: ``per_units``, or ``tiers.1.up_to``, which is in the
+    second tier.
+    """
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class NotRatable(ValueError):
@@ -218,11 +226,13 @@ def started_packages(quantity: Decimal, package_size: Decimal) -> Decimal:
     return EXACT.add(whole, ONE) if rest else whole
 
 
-def check_per_units(per_units: Decimal, what: str = "A price is for a number of units") -> None:
-    """Raise ValueError unless the number of units that a price is for is above zero."""
+def check_per_units(
+    per_units: Decimal, what: str = "A price is for a number of units", field: str = "per_units"
+) -> None:
+    """Raise InvalidPrice unless the number of units that a price is for is above zero."""
     check_decimal(per_units)
     if per_units <= 0:
-        raise InvalidPrice(f"{what} above zero, not for {per_units}.")
+        raise InvalidPrice(f"{what} above zero, not {per_units}.", field)
 
 
 def check_amounts(**amounts: Decimal | None) -> None:
@@ -232,4 +242,4 @@ def check_amounts(**amounts: Decimal | None) -> None:
             continue
         check_decimal(amount)
         if amount < 0:
-            raise InvalidPrice(f"The {name.replace('_', ' ')} is {amount}. Enter 0 or more.")
+            raise InvalidPrice(f"The {name.replace('_', ' ')} is {amount}. Enter 0 or more.", name)

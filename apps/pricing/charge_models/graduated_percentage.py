@@ -39,7 +39,10 @@ class GraduatedPercentage:
         check_tiers(self.tiers)
         for number, tier in enumerate(self.tiers, start=1):
             if tier.package_size is not None:
-                raise InvalidTiers(f"Tier {number} has a package size. A percentage has none; clear it.")
+                raise InvalidTiers(
+                    f"Tier {number} has a package size. A percentage has none; clear it.",
+                    f"tiers.{number - 1}.package_size",
+                )
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)

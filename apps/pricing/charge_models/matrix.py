@@ -91,21 +91,26 @@ class Matrix:
 def check_rows(dimensions: Sequence[str], rows: Sequence[MatrixRow]) -> None:
     """Raise InvalidPrice unless there are dimensions and rows, and each row is priced, complete and there once."""
     if not dimensions:
-        raise InvalidPrice("A matrix has no dimensions. Name at least one, such as model.")
+        raise InvalidPrice("A matrix has no dimensions. Name at least one, such as model.", "prices")
     if len(set(dimensions)) < len(dimensions):
-        raise InvalidPrice("A dimension is named twice. Name each one once.")
+        raise InvalidPrice("A dimension is named twice. Name each one once.", "prices")
     if not rows:
-        raise InvalidPrice("The matrix has no rows. Add at least one.")
+        raise InvalidPrice("The matrix has no rows. Add at least one.", "prices")
     known: dict[Values, int] = {}
     for number, row in enumerate(rows, start=1):
         if len(row.values) != len(dimensions):
-            raise InvalidPrice(f"Row {number} has {len(row.values)} values for {len(dimensions)} dimensions.")
+            raise InvalidPrice(
+                f"Row {number} has {len(row.values)} values for {len(dimensions)} dimensions.", f"prices.{number - 1}"
+            )
         try:
             check_amounts(unit_amount=row.unit_amount)
         except InvalidPrice as fault:
-            raise InvalidPrice(f"Row {number}: {fault}") from None
+            raise InvalidPrice(f"Row {number}: {fault}", f"prices.{number - 1}.unit_amount") from None
         if row.values in known:
-            raise InvalidPrice(f"Rows {known[row.values]} and {number} price the same values. Remove one of them.")
+            raise InvalidPrice(
+                f"Rows {known[row.values]} and {number} price the same values. Remove one of them.",
+                f"prices.{number - 1}.match",
+            )
         known[row.values] = number
 
 

@@ -35,7 +35,7 @@ class Package:
 
     def __post_init__(self) -> None:
         check_decimal(self.unit_amount)
-        check_per_units(self.package_size, "A package holds a number of units")
+        check_per_units(self.package_size, "A package holds a number of units", "package_size")
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)

@@ -59,7 +59,10 @@ class Percentage:
         )
         low, high = self.transaction_minimum, self.transaction_maximum
         if low is not None and high is not None and low > high:
-            raise InvalidPrice(f"The transaction minimum, {low}, is above the maximum, {high}. Enter a smaller one.")
+            raise InvalidPrice(
+                f"The transaction minimum, {low}, is above the maximum, {high}. Enter a smaller one.",
+                "transaction_minimum",
+            )
 
     @property
     def needs_transactions(self) -> bool:

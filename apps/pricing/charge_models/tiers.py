@@ -32,24 +32,36 @@ def check_tiers(tiers: Sequence[Tier]) -> None:
     Where it has one, a larger quantity has no price and is refused when it is rated.
     """
     if not tiers:
-        raise InvalidTiers("There are no tiers. Add at least one, with an empty upper end.")
+        raise InvalidTiers("There are no tiers. Add at least one, with an empty upper end.", "tiers")
     lower = ZERO
     for number, tier in enumerate(tiers, start=1):
-        for amount in (tier.up_to, tier.unit_amount, tier.flat_amount, tier.package_size):
-            if amount is not None:
-                check_decimal(amount)
-        if tier.unit_amount < 0 or tier.flat_amount < 0:
-            raise InvalidTiers(f"Tier {number} has a negative price. Enter 0 or more.")
-        if tier.package_size is not None and tier.package_size <= 0:
-            raise InvalidTiers(f"Tier {number} has packages of {tier.package_size}. Enter a size above 0.")
+        path = f"tiers.{number - 1}"
+        _check_tier_amounts(number, tier, path)
         if tier.up_to is None:
             if number < len(tiers):
-                raise InvalidTiers(f"Tier {number} has no upper end but is not the last. Enter its last unit.")
+                raise InvalidTiers(
+                    f"Tier {number} has no upper end but is not the last. Enter its last unit.", f"{path}.up_to"
+                )
             return
         if tier.up_to <= lower:
             above = format_quantity(lower) if number == 1 else f"{format_quantity(lower)}, where tier {number - 1} ends"
-            raise InvalidTiers(f"Tier {number} ends at {format_quantity(tier.up_to)}. Let it end above {above}.")
+            raise InvalidTiers(
+                f"Tier {number} ends at {format_quantity(tier.up_to)}. Let it end above {above}.", f"{path}.up_to"
+            )
         lower = tier.up_to
+
+
+def _check_tier_amounts(number: int, tier: Tier, path: str) -> None:
+    for amount in (tier.up_to, tier.unit_amount, tier.flat_amount, tier.package_size):
+        if amount is not None:
+            check_decimal(amount)
+    if tier.unit_amount < 0 or tier.flat_amount < 0:
+        field = "unit_amount" if tier.unit_amount < 0 else "flat_amount"
+        raise InvalidTiers(f"Tier {number} has a negative price. Enter 0 or more.", f"{path}.{field}")
+    if tier.package_size is not None and tier.package_size <= 0:
+        raise InvalidTiers(
+            f"Tier {number} has packages of {tier.package_size}. Enter a size above 0.", f"{path}.package_size"
+        )
 
 
 def tier_of(tiers: Sequence[Tier], quantity: Decimal) -> tuple[Decimal, Tier]:
