@@ -39,6 +39,8 @@ from apps.pricing.written_fields import (
     read_text,
 )
 
+__all__ = ["InvalidWrittenPrice", "WrittenPrice", "rate_written_price", "read_written_price"]
+
 Model = ChargeModel | Matrix
 
 

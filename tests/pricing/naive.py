@@ -157,34 +157,36 @@ def stairstep(model: Stairstep, quantity: Fraction, share: Fraction) -> Fraction
 
 def percentage(model: Percentage, quantity: Fraction, usage: Usage, share: Fraction) -> Fraction:
     """Transaction by transaction, each with what is still free when it comes."""
-    rate = Fraction(model.rate_percent) / 100
+    rate, fixed = Fraction(model.rate_percent) / 100, Fraction(model.fixed_amount)
     if usage.transactions is None:
-        fees = Fraction(model.fixed_amount) * (usage.count or 0)
-        return min(quantity, max(NONE, quantity - Fraction(model.free_amount) * share)) * rate + fees
+        fees = fixed * (usage.count or 0)
+        return beyond(quantity, Fraction(model.free_amount) * share) * rate + fees
     free_amount = Fraction(model.free_amount) * share if model.free_amount else None
     free_count = Fraction(model.free_transactions) * share if model.free_transactions else None
-    result, running, place = NONE, NONE, 0
+    result, running = NONE, NONE
     for place, amount in enumerate(map(Fraction, usage.transactions), start=1):
-        if amount < 0:
-            result += amount * rate
-            continue
-        begun, running = running, running + amount
-        counts = free_count is None or place <= free_count
-        if free_amount is None:
-            free = amount if free_count is not None and counts else NONE
-            is_free = free_count is not None and counts
+        if free_count is None:
+            begun, running = running, running + amount
+            is_free = free_amount is not None and running <= free_amount
+            of_one = (beyond(running, free_amount or NONE) - beyond(begun, free_amount or NONE)) * rate
         else:
-            free = min(amount, max(NONE, free_amount - begun)) if counts else NONE
-            is_free = counts and running <= free_amount
-        if is_free:
-            continue
-        of_one = (amount - free) * rate + Fraction(model.fixed_amount)
-        if model.transaction_minimum is not None:
-            of_one = max(of_one, Fraction(model.transaction_minimum))
-        if model.transaction_maximum is not None:
-            of_one = min(of_one, Fraction(model.transaction_maximum))
+            begun, running = running, running + max(NONE, amount)
+            counts = amount >= 0 and place <= free_count
+            is_free = counts and (free_amount is None or running <= free_amount)
+            free = amount if free_amount is None else min(amount, max(NONE, free_amount - begun))
+            of_one = (amount - (free if counts else NONE)) * rate
+        if amount >= 0:
+            of_one = NONE if is_free and free_count is not None else of_one + (NONE if is_free else fixed)
+            if not is_free and model.transaction_minimum is not None:
+                of_one = max(of_one, Fraction(model.transaction_minimum))
+            if not is_free and model.transaction_maximum is not None:
+                of_one = min(of_one, Fraction(model.transaction_maximum))
         result += of_one
     return result
+
+
+def beyond(total: Fraction, free_amount: Fraction) -> Fraction:
+    return total if total < 0 else max(NONE, total - free_amount)
 
 
 def seats(model: Seats, quantity: Fraction, usage: Usage) -> Fraction:

@@ -36,7 +36,10 @@ class Percentage:
     are given, until either is used up. A transaction that the free amount ends within pays the fixed fee, and the rate
     on the rest of it. What one transaction costs is held between ``transaction_minimum`` and ``transaction_maximum``.
 
-    A negative transaction, a correction, takes the rate in a straight line and neither fee nor bounds.
+    A negative transaction, a correction, has neither fee nor bounds. It takes the running total back, so that what was
+    free is not given back as money: of a total within the free amount nothing is charged, however it came about, and
+    below zero the rate goes on in a straight line. With free transactions nobody can tell which one it corrects:
+    then it takes the rate on all of it.
     """
 
     name: ClassVar[str] = "percentage"
@@ -82,9 +85,9 @@ class Percentage:
             return self._rate_transactions(usage.transactions)
         if not self.free_amount and not self.fixed_amount:
             return self._of_parts(quantity, 0)
-        free = min(quantity, self.free_amount) if self.free_amount and quantity > 0 else ZERO
+        charged = self._beyond(quantity)
         count = self._charged_count(usage) if self.fixed_amount else 0
-        return self._of_parts(EXACT.subtract(quantity, free), count, free=free)
+        return self._of_parts(charged, count, free=EXACT.subtract(quantity, charged))
 
     def _charged_count(self, usage: Usage) -> int:
         """How many transactions pay the fixed fee. Raises NotRatable where nobody knows."""
@@ -99,17 +102,17 @@ class Percentage:
         count = free_count = 0
         for position, amount in enumerate(transactions, start=1):
             check_decimal(amount)
+            free_part = self._free_part(position, amount, running)
+            rest = EXACT.subtract(amount, free_part)
+            free, charged = EXACT.add(free, free_part), EXACT.add(charged, rest)
+            if amount >= 0 or not self.free_transactions:
+                running = EXACT.add(running, amount)
             if amount < 0:
-                charged = EXACT.add(charged, amount)
                 continue
-            running_before, running = running, EXACT.add(running, amount)
-            free_part = self._free_part(position, amount, running_before)
-            free = EXACT.add(free, free_part)
             if self._is_free(position, running):
                 free_count += 1
                 continue
-            rest = EXACT.subtract(amount, free_part)
-            charged, count = EXACT.add(charged, rest), count + 1
+            count += 1
             adjusted = self._adjustment(EXACT.add(price_of_units(rest, self.rate_percent, PERCENT), self.fixed_amount))
             if adjusted > 0:
                 raised = EXACT.add(raised, adjusted)
@@ -131,12 +134,22 @@ class Percentage:
         within_amount = not self.free_amount or running <= self.free_amount
         return bool(self.free_transactions or self.free_amount) and within_count and within_amount
 
-    def _free_part(self, position: int, amount: Decimal, running_before: Decimal) -> Decimal:
-        if self.free_transactions and position > self.free_transactions:
+    def _free_part(self, position: int, amount: Decimal, running: Decimal) -> Decimal:
+        """How much of a transaction is free, after those before it came to a running total."""
+        if not self.free_transactions:
+            if not self.free_amount:
+                return ZERO
+            change = EXACT.subtract(self._beyond(EXACT.add(running, amount)), self._beyond(running))
+            return EXACT.subtract(amount, change)
+        if amount < 0 or position > self.free_transactions:
             return ZERO
         if not self.free_amount:
-            return amount if self.free_transactions else ZERO
-        return min(amount, max(ZERO, EXACT.subtract(self.free_amount, running_before)))
+            return amount
+        return min(amount, max(ZERO, EXACT.subtract(self.free_amount, running)))
+
+    def _beyond(self, total: Decimal) -> Decimal:
+        """What of a running total is charged: all of it below zero, and what lies above the free amount."""
+        return total if total < 0 else max(ZERO, EXACT.subtract(total, self.free_amount))
 
     def _of_parts(
         self,
