@@ -74,7 +74,7 @@ def read_written_price(fields: Mapping[str, Any]) -> WrittenPrice:
     try:
         model = kind.read_model(written)
         usage = kind.read_usage(written, model)
-        charge = _read_charge(written, model, usage, kind)
+        charge = _read_charge(written, model, kind)
     except InvalidPrice as fault:
         raise InvalidWrittenPrice(_written_name(fault.field, name), str(fault)) from None
     written.refuse_others(f"a price of the model {name}", KNOWN_FIELDS)
@@ -111,7 +111,7 @@ def _read_model_name(written: WrittenFields) -> str:
     return "matrix" if name == "per_unit" and "prices" in written else name
 
 
-def _read_charge(written: WrittenFields, model: Model, usage: Usage, kind: _Kind) -> Charge:
+def _read_charge(written: WrittenFields, model: Model, kind: _Kind) -> Charge:
     around: dict[str, Any] = {}
     if kind.counts_units:
         around["included_units"] = written.quantity("free_units", "included_units") or ZERO

@@ -49,23 +49,38 @@ class Matrix:
     dimensions: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     per_units: Decimal = ONE
-    # Rows found and models made so far: the same few are asked for on every line.
+    # The rows by the dimensions they name, so that finding one takes no longer in a list of thousands; and the rows
+    # found and models made so far, because the same few are asked for on every line.
+    _places: dict[tuple[bool, ...], dict[Values, int]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
     _found: dict[Values, int] = field(default_factory=dict, init=False, compare=False, repr=False)
     _models: dict[Decimal, PerUnit] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_per_units(self.per_units)
         check_rows(self.dimensions, self.rows)
+        for place, row in enumerate(self.rows):
+            named = tuple(value is not None for value in row.values)
+            self._places.setdefault(named, {})[row.values] = place
 
     def row_for(self, values: Values) -> int:
         """The place of the row that prices these values. Raises NotRatable, which names them, if there is none."""
         place = self._found.get(values)
         if place is None:
-            fitting = [place for place, row in enumerate(self.rows) if _fits(row.values, values)]
+            fitting = self._fitting(values)
             if not fitting:
                 raise NotRatable(f"No row prices {self.describe(values)}. Add a row for it, or a default row.")
             place = self._found[values] = max(fitting, key=lambda place: (self.rows[place].named, -place))
         return place
+
+    def _fitting(self, values: Values) -> list[int]:
+        """The places of all rows that fit: at most one for each choice of dimensions that rows name."""
+        wanted = (
+            (places, tuple(value if is_named else None for value, is_named in zip(values, named, strict=True)))
+            for named, places in self._places.items()
+        )
+        return [places[row_values] for places, row_values in wanted if row_values in places]
 
     def model_of(self, row: MatrixRow) -> PerUnit:
         """What one row charges."""
@@ -112,7 +127,3 @@ def check_rows(dimensions: Sequence[str], rows: Sequence[MatrixRow]) -> None:
                 f"prices.{number - 1}.match",
             )
         known[row.values] = number
-
-
-def _fits(wanted: Values, values: Values) -> bool:
-    return all(want is None or want == value for want, value in zip(wanted, values, strict=True))
