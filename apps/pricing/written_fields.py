@@ -67,6 +67,13 @@ class WrittenFields:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
+    def has_in_entries(self, name: str, field: str) -> bool:
+        """Whether an entry of a list that was not taken yet has a field; anything but a list of objects has none."""
+        entries = self._left.get(name)
+        if not isinstance(entries, list | tuple):
+            return False
+        return any(isinstance(entry, Mapping) and entry.get(field) is not None for entry in entries)
+
     def at(self, name: object) -> str:
         """The path of a field or an entry."""
         return f"{self.path}.{name}" if self.path else str(name)

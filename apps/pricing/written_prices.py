@@ -20,7 +20,7 @@ from apps.pricing.charge_models.graduated_percentage import GraduatedPercentage
 from apps.pricing.charge_models.matrix import Matrix, MatrixRow
 from apps.pricing.charge_models.package import Package
 from apps.pricing.charge_models.per_unit import PerUnit
-from apps.pricing.charge_models.percentage import Percentage
+from apps.pricing.charge_models.percentage import PERCENT, Percentage
 from apps.pricing.charge_models.seats import Seats
 from apps.pricing.charge_models.stairstep import Stairstep
 from apps.pricing.charge_models.volume import Volume
@@ -58,7 +58,8 @@ class _Kind(NamedTuple):
 
     read_model: Callable[[WrittenFields], Model]
     read_usage: Callable[[WrittenFields, Model], Usage]
-    counts_units: bool  # Allowance, conversion and failures: for what is measured in units.
+    counts_units: bool  # Conversion and failures: for what is measured in units.
+    has_allowance: bool = True  # Seats and percentages say themselves what is free.
 
 
 def read_written_price(fields: Mapping[str, Any]) -> WrittenPrice:
@@ -107,14 +108,20 @@ def _read_model_name(written: WrittenFields) -> str:
     name = ALIASES_OF_MODELS.get(name, name)
     if name not in KINDS:
         raise InvalidWrittenPrice("model", f"“{name}” is no charge model. Write one of: {', '.join(KINDS)}.")
-    # A price per unit that depends on properties is a matrix, also where it is not called so.
-    return "matrix" if name == "per_unit" and "prices" in written else name
+    # A price per unit that depends on properties is a matrix, also where it is not called so, and tiers of rates are
+    # a graduated percentage.
+    if name == "per_unit" and "prices" in written:
+        return "matrix"
+    if name == "percentage" and "tiers" in written:
+        return "graduated_percentage"
+    return "graduated_percentage" if name == "graduated" and written.has_in_entries("tiers", "rate_percent") else name
 
 
 def _read_charge(written: WrittenFields, model: Model, kind: _Kind) -> Charge:
     around: dict[str, Any] = {}
+    if kind.has_allowance:
+        around["included_units"] = written.quantity("free_units", "included_units", "free_amount") or ZERO
     if kind.counts_units:
-        around["included_units"] = written.quantity("free_units", "included_units") or ZERO
         around["conversion"] = _read_conversion(written)
         around["free_failures"] = _read_free_failures(written)
     return Charge(
@@ -191,6 +198,9 @@ def _read_graduated(written: WrittenFields) -> Graduated:
 
 
 def _read_volume(written: WrittenFields) -> Volume:
+    """Tiers of unit prices, or of rates in percent, which are prices for each hundred."""
+    if written.has_in_entries("tiers", "rate_percent"):
+        return Volume(_read_rate_tiers(written), PERCENT, _read_fee_at_zero(written))
     tiers, per_units = _read_tiers(written)
     return Volume(tiers, per_units, _read_fee_at_zero(written))
 
@@ -235,19 +245,23 @@ def _read_percentage(written: WrittenFields) -> Percentage:
         written.needed_amount("rate_percent", "rate"),
         written.amount("fixed_amount") or ZERO,
         written.quantity("free_transactions", "free_count") or ZERO,
-        written.quantity("free_amount") or ZERO,
+        written.quantity("free_amount", "free_units", "included_units") or ZERO,
         written.amount("transaction_minimum", "per_transaction_minimum", "per_transaction_min_amount"),
         written.amount("transaction_maximum", "per_transaction_maximum", "per_transaction_max_amount"),
     )
 
 
 def _read_graduated_percentage(written: WrittenFields) -> GraduatedPercentage:
+    return GraduatedPercentage(_read_rate_tiers(written), _read_fee_at_zero(written))
+
+
+def _read_rate_tiers(written: WrittenFields) -> tuple[Tier, ...]:
     tiers = []
     for entry in written.objects("tiers"):
         rate = entry.needed_amount("rate_percent", "rate")
         tiers.append(Tier(entry.quantity("up_to"), rate, entry.amount("flat_amount") or ZERO))
         entry.refuse_others("a tier of rates", FIELDS_OF_TIERS)
-    return GraduatedPercentage(tuple(tiers), _read_fee_at_zero(written))
+    return tuple(tiers)
 
 
 def _read_matrix(written: WrittenFields) -> Matrix:
@@ -356,16 +370,16 @@ def _levels(written: WrittenFields, model: Model) -> Usage:
 
 
 KINDS: dict[str, _Kind] = {
-    "flat": _Kind(_read_flat, _no_usage, counts_units=False),
+    "flat": _Kind(_read_flat, _no_usage, counts_units=False, has_allowance=False),
     "per_unit": _Kind(_read_per_unit, _units, counts_units=True),
     "package": _Kind(_read_package, _units, counts_units=True),
     "graduated": _Kind(_read_graduated, _units, counts_units=True),
     "volume": _Kind(_read_volume, _units, counts_units=True),
     "stairstep": _Kind(_read_stairstep, _units, counts_units=True),
-    "percentage": _Kind(_read_percentage, _transactions, counts_units=False),
+    "percentage": _Kind(_read_percentage, _transactions, counts_units=False, has_allowance=False),
     "graduated_percentage": _Kind(_read_graduated_percentage, _transactions, counts_units=False),
     "matrix": _Kind(_read_matrix, _events, counts_units=True),
-    "seats": _Kind(_read_seats, _levels, counts_units=False),
+    "seats": _Kind(_read_seats, _levels, counts_units=False, has_allowance=False),
     "amount_in_event": _Kind(_read_amount_in_event, _transactions, counts_units=False),
 }
 ALIASES_OF_MODELS = {"dynamic_markup": "amount_in_event"}

@@ -207,11 +207,6 @@ def test_a_written_price_comes_to_its_amount(fields: dict[str, Any], expected: l
             "Did you mean up_to?",
         ),
         (
-            {"model": "volume", "quantity": 1, "tiers": [{"rate_percent": 1, "unit_amount": 5}]},
-            "tiers.0.rate_percent",
-            "does not belong to a tier",
-        ),
-        (
             {"model": "volume", "quantity": 1, "per_units": 5, "tiers": [{"unit_amount": 1, "per_units": 6}]},
             "tiers.0.per_units",
             "for as many units: 5",
@@ -236,7 +231,7 @@ def test_a_written_price_comes_to_its_amount(fields: dict[str, Any], expected: l
             "flat_fee_at_zero_usage",
             "true or false",
         ),
-        ({"model": "percentage", "quantity": 1, "rate_percent": 1, "free_units": 5}, "free_units", "does not belong"),
+        ({"model": "seats", "quantity": 1, "unit_amount": 1, "free_units": 5}, "free_units", "does not belong"),
         (
             {"model": "percentage", "quantity": 5, "rate_percent": 1, "transactions": [1, 2]},
             "quantity",
@@ -433,3 +428,29 @@ def test_seats_and_tiers_of_rates_are_read() -> None:
     assert seats.charge.model == Seats(Decimal(3))
     assert seats.usage.quantity == 12
     assert rates.charge.model == GraduatedPercentage((Tier(None, Decimal("2.5")),))
+
+
+@pytest.mark.parametrize(
+    ("fields", "exact"),
+    [
+        # 5% of 1,000 and 3% of 500.
+        ({"model": "percentage"}, "65"),
+        ({"model": "graduated"}, "65"),
+        ({"model": "graduated_percentage"}, "65"),
+        # 3% of all 1,500.
+        ({"model": "volume"}, "45"),
+        ({"model": "graduated_percentage", "free_units": "500"}, "50"),
+    ],
+)
+def test_tiers_of_rates_are_a_percentage_by_whatever_name(fields: dict[str, Any], exact: str) -> None:
+    tiers = [{"up_to": "1000", "rate_percent": "5"}, {"up_to": None, "rate_percent": "3"}]
+    [line] = rate_written_price(read_written_price({"currency": "USD", "quantity": "1500", "tiers": tiers, **fields}))
+
+    assert plain_decimal(line.exact_amount) == exact
+
+
+def test_what_is_free_of_a_percentage_may_be_called_free_units() -> None:
+    written = {"currency": "USD", "model": "percentage", "rate_percent": "2", "quantity": "700", "free_units": "200"}
+    [line] = rate_written_price(read_written_price(written))
+
+    assert line.amount == Decimal("10.00")
