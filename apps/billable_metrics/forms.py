@@ -216,8 +216,8 @@ class DefinitionForm(forms.Form):
         required=False,
         choices=OutcomePolicy.choices,
         widget=UnfoldAdminSelectWidget,
-        help_text="Failed calls may be left out here. Where every event counts, name the outcomes that count as failed, "
-        "and let each price say whether they are free.",
+        help_text="Failed calls may be left out here. Where every event counts, name those that failed, and let each "
+        "price say whether they are free.",
     )
     outcome_property = forms.CharField(
         required=False,

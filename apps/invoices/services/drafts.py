@@ -133,7 +133,10 @@ def _short(name: str) -> str:
 
 
 def _unit_amount(line: RatedLine) -> Decimal | None:
-    """The one price that the line states: for each unit, each package, or of the whole fee; other lines have none."""
+    """The one price that the line states: of each unit or package, or of the whole fee; other lines have none.
+
+    An amount in events has its multiplier, which is the price of one unit of that amount.
+    """
     if line.rated.bound:
         return None
     model = line.charge.model
@@ -141,7 +144,8 @@ def _unit_amount(line: RatedLine) -> Decimal | None:
         [row] = [row for row in model.rows if row.values == line.rated.values]
         return row.unit_amount
     version = line.price_version
-    return version.flat_amount if version.unit_amount is None else version.unit_amount
+    stated = (version.unit_amount, version.flat_amount, version.multiplier)
+    return next((amount for amount in stated if amount is not None), None)
 
 
 def _stored_tier(tier: TierCharge) -> dict[str, str | None]:
