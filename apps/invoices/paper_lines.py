@@ -54,12 +54,18 @@ def paper_line(line: InvoiceLine, period: Period) -> PaperLine:
     return PaperLine(
         description=in_reading_order(line.description),
         notes=tuple(_notes(line, period)),
-        quantity=f"{_quantity(line.quantity)} {_unit_name(line, line.quantity)}" if has_quantity else "",
+        quantity=_measured(line) if has_quantity else "",
         unit_price=_unit_price(line),
         amount=print_money(line.amount.amount, line.amount.currency.code),
         steps=() if is_quiet or line.bound else tuple(_steps(line)),
         is_quiet=is_quiet,
     )
+
+
+def _measured(line: InvoiceLine) -> str:
+    """The quantity with its unit; of seats that changed over the days, the average."""
+    average = " on average" if sum(part["name"] == "seats" for part in line.components) > 1 else ""
+    return f"{_quantity(line.quantity)} {_unit_name(line, line.quantity)}{average}"
 
 
 def _notes(line: InvoiceLine, period: Period) -> Iterable[str]:
