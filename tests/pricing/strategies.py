@@ -7,8 +7,10 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from apps.pricing.charge_models.base import Tier
+from apps.pricing.charge_models.base import ChargeModel, Tier, Usage
 from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charges import Charge, PricingUnit
+from apps.pricing.conversion import Conversion
 from apps.pricing.periods import Period
 
 CURRENCIES = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3, "CLF": 4}
@@ -66,6 +68,12 @@ def tier_lists(
     return tuple(Tier(up_to=end, unit_amount=draw(unit_amounts), flat_amount=draw(flat_fees)) for end in [*ends, None])
 
 
+conversions = st.builds(
+    Conversion,
+    st.sampled_from([Decimal(1), Decimal(7), Decimal(60), Decimal("0.25"), Decimal(1_000_000)]),
+    st.sampled_from(["", "ceil", "floor", "half_up"]),
+)
+pricing_units = st.builds(PricingUnit, st.just("credit"), st.just("credits"), unit_amounts)
 graduated_prices = st.builds(Graduated, tiers=tier_lists(), per_units=per_units)
 
 
@@ -75,3 +83,26 @@ def periods(draw: st.DrawFn) -> Period:
     start_at = draw(instants)
     length = draw(st.timedeltas(min_value=dt.timedelta(seconds=1), max_value=dt.timedelta(days=731)))
     return Period(start_at=start_at, end_at=start_at + length, zone=draw(zones))
+
+
+@st.composite
+def wrapped_charges(draw: st.DrawFn, models: st.SearchStrategy[ChargeModel]) -> Charge:
+    """A model with all that may stand around it."""
+    minimum, maximum = sorted([draw(exact_amounts.map(abs)), draw(exact_amounts.map(abs))])
+    return Charge(
+        draw(models),
+        included_units=draw(st.one_of(st.just(Decimal(0)), quantities)),
+        prorates_included=draw(st.booleans()),
+        minimum=draw(st.sampled_from([None, minimum])),
+        maximum=draw(st.sampled_from([None, maximum])),
+        conversion=draw(st.one_of(st.none(), conversions)),
+        free_failures=draw(st.one_of(st.none(), st.just(Decimal(0)), quantities)),
+        pricing_unit=draw(st.one_of(st.none(), pricing_units)),
+    )
+
+
+@st.composite
+def failing_usage(draw: st.DrawFn) -> Usage:
+    """A quantity of which a part failed."""
+    quantity, failed = draw(quantities), draw(quantities)
+    return Usage(quantity, failed=min(quantity, failed))

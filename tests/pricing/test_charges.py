@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from apps.pricing.charge_models.base import ChargeModel, Tier
 from apps.pricing.charge_models.flat import Flat
 from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charge_models.matrix import Matrix
 from apps.pricing.charge_models.per_unit import PerUnit
 from apps.pricing.charges import Charge, RatedCharge, rate_charge, take_allowance
 from apps.pricing.money import exact_arithmetic, round_money
@@ -92,11 +93,19 @@ def test_the_allowance_and_the_model_are_prorated_together() -> None:
 
     prorated = Charge(Graduated(tiers), included_units=Decimal(100_000)).prorate(ShareOfDays(10, 30))
 
-    with exact_arithmetic():
-        assert prorated.included_units == Decimal(100_000) * 10 / 30
-        assert prorated.model == Graduated(
-            (Tier(Decimal(1000) * 10 / 30, Decimal("0.02"), Decimal(2)), Tier(None, Decimal("0.01")))
-        )
+    assert prorated.included_units == Decimal("33333." + 56 * "3")
+    assert prorated.model == Graduated(
+        (Tier(Decimal("333." + 56 * "3"), Decimal("0.02"), Decimal(2)), Tier(None, Decimal("0.01")))
+    )
+
+
+def test_what_is_left_of_an_allowance_without_end_meets_a_bound_without_end() -> None:
+    tiers = (Tier(Decimal(26)), Tier(None, flat_amount=Decimal(100)))
+    charge = Charge(Graduated(tiers), included_units=Decimal(34)).prorate(ShareOfDays(10, 30))
+
+    # A third of 34 comes off 20, which leaves a third of 26: the very end of the first tier, and no fee.
+    assert rate_charge(charge, Decimal(20), "USD").amount == 0
+    assert rate_charge(charge, Decimal("20.000001"), "USD").amount == Decimal("33.33")
 
 
 def test_a_prorated_allowance_without_end_still_rounds_like_the_true_amount() -> None:
@@ -140,6 +149,7 @@ def test_the_amount_is_the_exact_amount_rounded_once(charge: Charge, quantity: D
     rated = rate_charge(charge, quantity, currency)
 
     assert rated.amount == round_money(rated.exact_amount, currency)
+    assert not isinstance(charge.model, Matrix)
     assert rated.exact_amount == charge.model.rate(rated.billable_quantity).amount
 
 

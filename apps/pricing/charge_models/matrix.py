@@ -49,7 +49,9 @@ class Matrix:
     dimensions: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     per_units: Decimal = ONE
-    _found: dict[Values, int] = field(default_factory=dict, compare=False, repr=False, hash=False)
+    # Rows found and models made so far: the same few are asked for on every line.
+    _found: dict[Values, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _models: dict[Decimal, PerUnit] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_per_units(self.per_units)
@@ -67,7 +69,10 @@ class Matrix:
 
     def model_of(self, row: MatrixRow) -> PerUnit:
         """What one row charges."""
-        return PerUnit(row.unit_amount, self.per_units)
+        model = self._models.get(row.unit_amount)
+        if model is None:
+            model = self._models[row.unit_amount] = PerUnit(row.unit_amount, self.per_units)
+        return model
 
     def describe(self, values: Values) -> str:
         """``model = gpt-4, direction = input``; a missing property is ``(none)``."""
@@ -86,21 +91,26 @@ class Matrix:
 def check_rows(dimensions: Sequence[str], rows: Sequence[MatrixRow]) -> None:
     """Raise InvalidPrice unless there are dimensions and rows, and each row is priced, complete and there once."""
     if not dimensions:
-        raise InvalidPrice("A matrix has no dimensions. Name at least one, such as model.")
+        raise InvalidPrice("A matrix has no dimensions. Name at least one, such as model.", "prices")
     if len(set(dimensions)) < len(dimensions):
-        raise InvalidPrice("A dimension is named twice. Name each one once.")
+        raise InvalidPrice("A dimension is named twice. Name each one once.", "prices")
     if not rows:
-        raise InvalidPrice("The matrix has no rows. Add at least one.")
+        raise InvalidPrice("The matrix has no rows. Add at least one.", "prices")
     known: dict[Values, int] = {}
     for number, row in enumerate(rows, start=1):
         if len(row.values) != len(dimensions):
-            raise InvalidPrice(f"Row {number} has {len(row.values)} values for {len(dimensions)} dimensions.")
+            raise InvalidPrice(
+                f"Row {number} has {len(row.values)} values for {len(dimensions)} dimensions.", f"prices.{number - 1}"
+            )
         try:
             check_amounts(unit_amount=row.unit_amount)
         except InvalidPrice as fault:
-            raise InvalidPrice(f"Row {number}: {fault}") from None
+            raise InvalidPrice(f"Row {number}: {fault}", f"prices.{number - 1}.unit_amount") from None
         if row.values in known:
-            raise InvalidPrice(f"Rows {known[row.values]} and {number} price the same values. Remove one of them.")
+            raise InvalidPrice(
+                f"Rows {known[row.values]} and {number} price the same values. Remove one of them.",
+                f"prices.{number - 1}.match",
+            )
         known[row.values] = number
 
 
