@@ -106,7 +106,8 @@ class ExactJSONParser(JSONParser):
     ) -> Any:
         try:
             return json.load(codecs.getreader("utf-8")(stream), parse_float=Decimal, parse_constant=_no_number)
-        except ValueError as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            # An exponent that no Decimal has is an ArithmeticError; a thousand brackets deep is a RecursionError.
             raise exceptions.ParseError(f"JSON parse error - {error}") from error
 
 
