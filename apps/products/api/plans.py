@@ -132,7 +132,7 @@ class PlanDetail(ReadOrManage, RetrieveAPIView[Plan]):
         plan = get_object_or_404(Plan.objects.select_for_update(), code=code)
         sent = ChangedPlanInput(data=request.data)
         sent.is_valid(raise_exception=True)
-        save_entry(plan, **sent.validated_data)
+        save_entry(plan, sent.validated_data)
         return Response(PlanSerializer(PLANS.get(pk=plan.pk)).data)
 
 

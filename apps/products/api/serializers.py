@@ -27,6 +27,18 @@ from apps.products.services import ChargedFor
 Slug = serializers.SlugRelatedField[Any]
 
 
+class CodeField(serializers.SlugRelatedField[Any]):
+    """An entry of the catalogue by its code."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("code", **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or "\0" in data:  # which the database cannot even look for
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 def currency_field(**kwargs: Any) -> serializers.ChoiceField:
     return serializers.ChoiceField([(code, code) for code in settings.CURRENCIES], **kwargs)
 
@@ -165,17 +177,15 @@ class NewVersionInput(VersionTermsInput):
 class PriceInput(TermsInput):
     """A charge to add to a draft, with its amounts in one currency."""
 
-    product: Slug = serializers.SlugRelatedField("code", queryset=Product.objects.all(), help_text="Its code.")
+    product = CodeField(queryset=Product.objects.all(), help_text="Its code.")
     name = serializers.CharField(max_length=120, help_text="The line on the invoice, such as Input tokens.")
-    metric: Slug = serializers.SlugRelatedField(
-        "code",
+    metric = CodeField(
         queryset=BillableMetric.objects.all(),
         required=False,
         allow_null=True,
         help_text="Code of the metric that measures the usage; none for a fee.",
     )
-    pricing_unit: Slug = serializers.SlugRelatedField(
-        "code",
+    pricing_unit = CodeField(
         queryset=PricingUnit.objects.all(),
         required=False,
         allow_null=True,

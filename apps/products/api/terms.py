@@ -181,6 +181,8 @@ def _row(number: int, sent: Mapping[str, Any], dimensions: Sequence[str]) -> Mat
     if unknown:
         sentence = f"Row {number} names “{unknown[0]}”, which is none of the dimensions. Add it there, or leave it out."
         raise serializers.ValidationError({"rows": sentence})
+    if "unit_amount" not in sent:  # A change may leave fields out, but not those of its rows.
+        raise serializers.ValidationError({"rows": f"Row {number} has no unit amount. Enter it; 0 is allowed."})
     return MatrixRow(values=tuple(match.get(name) for name in dimensions), unit_amount=sent["unit_amount"])
 
 
