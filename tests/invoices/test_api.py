@@ -161,8 +161,16 @@ def test_one_invoice_with_everything_that_explains_it(api: Client, november: Inv
                         "per_units": "1000000",
                         "flat_amount": "0",
                         "amount": "4321.0900008",
+                        "in_packages": False,
                     }
                 ],
+                "components": [],
+                "failures_free": "0",
+                "converted_quantity": None,
+                "model_amount": None,
+                "pricing_unit": None,
+                "dimensions": {},
+                "bound": "",
                 "exact_amount": "4321.0900008",
                 "amount": "4321.09",
             }
