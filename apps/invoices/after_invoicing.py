@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from apps.invoices.models import InvoiceLine, InvoiceStatus
 from apps.invoices.selectors import charge_of_line, usage_window_of
 from apps.pricing.charges import rate_charge
+from apps.rating.values import BillKind
 from apps.usage.selectors import UsageWindow, changed_since, measure_usage
 
 LINES_AT_ONCE = 1_000
@@ -24,7 +25,10 @@ LINES_AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ChangedLine:
-    """A line whose usage measures otherwise now. The amounts are the line's, under its own price version."""
+    """A line whose usage measures otherwise now. The amounts are the line's, under its own price version.
+
+    The amount billed is that of all bills of its period.
+    """
 
     line: InvoiceLine
     quantity_now: Decimal
@@ -36,8 +40,7 @@ class ChangedLine:
 
     @property
     def amount_difference(self) -> Decimal:
-        billed: Decimal = self.line.amount.amount
-        return self.amount_now - billed
+        return self.amount_now - self.line.running_total
 
     @property
     def currency(self) -> str:
@@ -52,6 +55,7 @@ def watched_since(now: dt.datetime) -> dt.datetime:
 def changed_after_invoicing(*, now: dt.datetime, customer_ids: list[int] | None = None) -> list[ChangedLine]:
     """Lines of issued invoices whose usage is another by now, newest period first.
 
+    A bill made within its period is none of them: the one at the period's end settles it.
     Buckets say which may have changed; only those are measured again.
     """
     lines = _watched_lines(now, customer_ids).iterator(chunk_size=LINES_AT_ONCE)
@@ -64,6 +68,7 @@ def changed_after_invoicing(*, now: dt.datetime, customer_ids: list[int] | None 
 def _watched_lines(now: dt.datetime, customer_ids: list[int] | None) -> QuerySet[InvoiceLine]:
     lines: QuerySet[InvoiceLine] = InvoiceLine.objects.filter(
         invoice__status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID],
+        invoice__kind=BillKind.PERIOD,
         invoice__period_end_at__gte=watched_since(now),
         metric_version__isnull=False,
     )

@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import ParamSpec, TypeVar
 
@@ -21,10 +21,11 @@ from apps.contracts.selectors import price_version_paid
 from apps.pricing.charges import rate_charge
 from apps.pricing.invoice_pipeline import invoice_totals
 from apps.pricing.periods import Period, ShareOfDays, share_of, start_of_day
-from apps.products.models import Price, PriceVersion
+from apps.products.models import BillingTiming, Price, PriceVersion, Recurrence
 from apps.products.selectors import prices_by_plan_version
 from apps.products.terms import charge_of
-from apps.rating.values import PeriodToRate, RatedLine, RatedPeriod, RatingRefused
+from apps.rating.billed import less_billed
+from apps.rating.values import BillKind, PeriodToRate, RatedLine, RatedPeriod, RatingRefused
 from apps.usage.selectors import MeasuredUsage, UsageWindow, measure_usage
 
 logger = logging.getLogger(__name__)
@@ -70,13 +71,23 @@ class _ChargeWindow:
     window: Period
     share: ShareOfDays
     metric_version: MetricVersion | None
+    is_running: bool = False
+    """Usage so far, billed within its period: a minimum is for the period's last bill only."""
 
 
 def rate_period(
     *, contract: Contract, period: Period, as_of: dt.datetime, stored_before: dt.datetime | None = None
 ) -> RatedPeriod:
-    """Rate one billing period of one contract. Raises BillingError when it cannot be rated."""
-    [result] = rate_periods([PeriodToRate(contract, period)], as_of=as_of, stored_before=stored_before)
+    """Rate one billing period of one contract, as if nothing were billed yet.
+
+    Raises BillingError when it cannot be rated.
+    """
+    return rate_bill(PeriodToRate(contract, period), as_of=as_of, stored_before=stored_before)
+
+
+def rate_bill(request: PeriodToRate, *, as_of: dt.datetime, stored_before: dt.datetime | None = None) -> RatedPeriod:
+    """Rate one bill, less what it is told is billed already. Raises BillingError when it cannot be rated."""
+    [result] = rate_periods([request], as_of=as_of, stored_before=stored_before)
     if isinstance(result, RatingRefused):
         refusal = BillingError(result.detail)
         refusal.code = result.code
@@ -141,21 +152,95 @@ def _charge_windows(
     prices: Mapping[int, list[Price]],
     as_of: dt.datetime,
 ) -> list[_ChargeWindow]:
-    """Split the period wherever the plan or a price changes inside it."""
-    nominal = request.contract.billing_cycle.period_containing(request.period.start_at)
-    stretches = list(_phase_stretches(request, phases))
-    return [
-        _ChargeWindow(
-            price=price,
-            version=version,
-            window=window,
-            share=share_of(window, nominal),
-            metric_version=_metric_version(price, window, as_of),
+    """What the bill charges for, split wherever the plan or a price changes inside its period."""
+    contract, period = request.contract, request.period
+    if contract.ends_at is not None and period.start_at >= contract.ends_at:
+        return []  # The contract ended as the period began: what was billed of it in advance goes back.
+    stretches = list(_phase_stretches(period, phases))
+    if not stretches or stretches[-1][0].end_at != period.end_at:
+        raise PeriodWithoutPlan(contract, period)
+    charged, is_running = _CHARGED_BY[request.kind], request.kind == BillKind.INTERIM
+    found = list(_windows(contract, period, stretches, prices, as_of, charged, is_running=is_running))
+    if request.kind == BillKind.PERIOD:
+        found.extend(_windows_in_advance(contract, period, phases, prices, as_of))
+    return found
+
+
+# Which prices a bill charges for, of its own period. Fees billed in advance are rated at the period's end once more.
+_CHARGED_BY: Mapping[BillKind, Callable[[Price], bool]] = {
+    BillKind.PERIOD: lambda price: True,
+    BillKind.OPENING: lambda price: price.timing == BillingTiming.ADVANCE,
+    BillKind.INTERIM: lambda price: price.metric_id is not None,
+}
+
+
+def _windows_in_advance(
+    contract: Contract,
+    period: Period,
+    phases: Sequence[ContractPhase],
+    prices: Mapping[int, list[Price]],
+    as_of: dt.datetime,
+) -> Iterator[_ChargeWindow]:
+    """The fees in advance of the period that follows, as far as the contract has a plan for it by now."""
+    if not any(_is_in_advance(price) for phase in phases for price in prices.get(phase.plan_version_id, [])):
+        return
+    following = contract.period_at(period.end_at)
+    if following is not None:
+        stretches = list(_phase_stretches(following, phases))
+        yield from _windows(contract, following, stretches, prices, as_of, _is_in_advance)
+
+
+def _is_in_advance(price: Price) -> bool:
+    return price.timing == BillingTiming.ADVANCE and price.recurrence == Recurrence.RECURRING
+
+
+def _windows(
+    contract: Contract,
+    period: Period,
+    stretches: Sequence[tuple[Period, ContractPhase]],
+    prices: Mapping[int, list[Price]],
+    as_of: dt.datetime,
+    is_charged: Callable[[Price], bool],
+    *,
+    is_running: bool = False,
+) -> Iterator[_ChargeWindow]:
+    nominal = contract.billing_cycle.period_containing(period.start_at)
+    for stretch, phase in stretches:
+        for price in prices.get(phase.plan_version_id, []):
+            if not is_charged(price):
+                continue
+            if price.recurrence == Recurrence.ONE_OFF:
+                yield from _one_off_window(contract, price, period, stretch, phase, as_of)
+                continue
+            for window, version in _version_windows(price, stretch, phase, contract.currency, as_of):
+                yield _ChargeWindow(
+                    price=price,
+                    version=version,
+                    window=window,
+                    share=share_of(window, nominal),
+                    metric_version=_metric_version(price, window, as_of),
+                    is_running=is_running,
+                )
+
+
+def _one_off_window(
+    contract: Contract, price: Price, period: Period, stretch: Period, phase: ContractPhase, as_of: dt.datetime
+) -> Iterator[_ChargeWindow]:
+    """A one-off fee belongs to the contract's first day: to its plan and its price then, and in full."""
+    if stretch.start_at != contract.starts_at:
+        return
+    version = price_version_paid(
+        phase,
+        price.versions.all(),
+        currency=contract.currency,
+        zone=period.zone,
+        on=period.first_date,
+        known_at=as_of,
+    )
+    if version is not None:
+        yield _ChargeWindow(
+            price=price, version=version, window=period, share=share_of(period, period), metric_version=None
         )
-        for stretch, phase in stretches
-        for price in prices.get(phase.plan_version_id, [])
-        for window, version in _version_windows(price, stretch, phase, request.contract.currency, as_of)
-    ]
 
 
 def _metric_version(price: Price, window: Period, as_of: dt.datetime) -> MetricVersion | None:
@@ -164,21 +249,19 @@ def _metric_version(price: Price, window: Period, as_of: dt.datetime) -> MetricV
     return metric_version_in_force(price.metric.versions.all(), at=window.start_at, known_at=as_of)
 
 
-def _phase_stretches(request: PeriodToRate, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
-    """The part of the period that each phase covers. Raises PeriodWithoutPlan when days are left over."""
-    covered_to = request.period.start_at
+def _phase_stretches(period: Period, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
+    """The part of the period that each phase covers, from its start on, up to the first day without a phase."""
+    covered_to = period.start_at
     for phase in phases:
-        start_at = start_of_day(phase.start_date, request.period.zone)
-        end_at = start_of_day(phase.end_date, request.period.zone) if phase.end_date else request.period.end_at
-        start_at, end_at = max(start_at, request.period.start_at), min(end_at, request.period.end_at)
+        start_at = start_of_day(phase.start_date, period.zone)
+        end_at = start_of_day(phase.end_date, period.zone) if phase.end_date else period.end_at
+        start_at, end_at = max(start_at, period.start_at), min(end_at, period.end_at)
         if start_at >= end_at:
             continue
         if start_at != covered_to:
-            break
-        yield Period(start_at=start_at, end_at=end_at, zone=request.period.zone), phase
+            return
+        yield Period(start_at=start_at, end_at=end_at, zone=period.zone), phase
         covered_to = end_at
-    if covered_to != request.period.end_at:
-        raise PeriodWithoutPlan(request.contract, request.period)
 
 
 def _version_windows(
@@ -240,6 +323,7 @@ def _rate(
 ) -> RatedPeriod:
     currency = request.contract.currency
     lines = tuple(_rate_line(window, measured, currency) for window, measured in zip(windows, usage, strict=True))
+    lines = less_billed(request, lines)
     totals = invoice_totals([line.amount for line in lines], currency)
     if totals.total.copy_abs() >= AMOUNT_LIMIT:
         raise BeyondAnyInvoice("The total", totals.total)
@@ -251,6 +335,7 @@ def _rate(
         stored_before=stored_before,
         lines=lines,
         totals=totals,
+        kind=request.kind,
     )
 
 
@@ -258,6 +343,8 @@ def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) ->
     if measured.quantity.copy_abs() >= QUANTITY_LIMIT:
         raise BeyondAnyInvoice(f"The quantity of “{window.price.name}”", measured.quantity)
     charge = charge_of(window.version)
+    if window.is_running and charge.minimum is not None:
+        charge = replace(charge, minimum=None)
     if not window.share.is_whole:
         charge = charge.prorate(window.share)
     rated = rate_charge(charge, measured.quantity, currency)
