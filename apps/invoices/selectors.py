@@ -37,22 +37,19 @@ def explain_line(line: InvoiceLine) -> Explanation:
     return _less_billed(total, line) if line.billed_before else total
 
 
-def bills_in_words(line: InvoiceLine, names: dict[int, str] | None = None) -> str:
-    """The invoices that charged for the same before, as “NIM-2026-00003 and NIM-2026-00004”.
-
-    ``names`` are those of ``names_of_bills``, where a caller has many lines.
-    """
-    names = names_of_bills([line]) if names is None else names
+def _bills_in_words(line: InvoiceLine) -> str:
+    """The invoices that charged for the same before, as “NIM-2026-00003 and NIM-2026-00004”."""
+    names = names_of_bills([line])
     return " and ".join(names[invoice_id] for invoice_id in line.billed_on if invoice_id in names)
 
 
 def _less_billed(total: Explanation, line: InvoiceLine) -> Explanation:
     currency = line.amount.currency.code
     before, here = format_unit_amount(line.billed_before, currency), format_unit_amount(line.amount.amount, currency)
-    step = f"{before} of it was billed before on {bills_in_words(line)}, so {here} is billed here."
+    step = f"{before} of it was billed before on {_bills_in_words(line)}, so {here} is billed here."
     if line.amount.amount < 0:
         given_back = format_unit_amount(-line.amount.amount, currency)
-        step = f"{before} was billed before on {bills_in_words(line)}, so {given_back} is given back here."
+        step = f"{before} was billed before on {_bills_in_words(line)}, so {given_back} is given back here."
     return Explanation(steps=(*total.steps, step), formula=f"{total.formula}, less {before} billed before = {here}")
 
 
@@ -60,7 +57,7 @@ def _explain_reversal(line: InvoiceLine) -> Explanation:
     currency = line.amount.currency.code
     before = format_unit_amount(line.billed_before, currency)
     steps = (
-        f"{before} was billed before on {bills_in_words(line)}.",
+        f"{before} was billed before on {_bills_in_words(line)}.",
         "It is not charged any more, so it is given back.",
     )
     return Explanation(steps=steps, formula=f"nothing, less {before} billed before")

@@ -284,6 +284,7 @@ def test_a_contract_that_ended_with_its_last_closed_day_ends_once_its_fees_are_g
 
 amounts = st.decimals("0.01", "999.99", places=2)
 _plan_numbers = count(1)
+MONTH_STARTS = [dt.date(2023, 12, 1), dt.date(2024, 1, 1), dt.date(2024, 2, 1), dt.date(2024, 3, 1)]
 price_changes = st.tuples(st.dates(dt.date(2023, 11, 1), dt.date(2024, 2, 27)), st.integers(-40, 40), amounts)
 
 
@@ -317,17 +318,20 @@ def test_over_its_life_a_contract_pays_to_the_cent_what_it_would_in_arrears(
     plan = published_plan(flat_fee(f"{fee}", "Platform", in_advance=True), code=f"plan-{next(_plan_numbers)}")
     contract = active_contract(plan, start=start)
     known: list[tuple[dt.date, Decimal]] = []
-    for number in range(128):
-        today = dt.date(2023, 11, 1) + number * ONE_DAY
+    end_said_on = start + (ends_after or 0) * ONE_DAY + said_late * ONE_DAY
+    changes_on = {effective + days_late * ONE_DAY for effective, days_late, _ in changes}
+    for today in sorted({start, *MONTH_STARTS, *changes_on, end_said_on}):
+        if today < start:
+            continue
         if today.day == 1 or today == start:
             close_at(midnight(today), contract)
-        closed_to = open_from(contract)
+        open_from = closed_to(contract)
         for effective, days_late, amount in changes:
-            if today == effective + days_late * ONE_DAY and closed_to <= effective:
+            if today == effective + days_late * ONE_DAY and open_from <= effective:
                 reprice(plan, "Platform", f"{amount}", on=effective, known_at=midnight(today))
                 known.append((effective, amount))
-        if ends_after and today == start + (ends_after + said_late) * ONE_DAY:
-            end = max(start + ends_after * ONE_DAY, closed_to, start + ONE_DAY)
+        if ends_after and today == end_said_on:
+            end = max(start + ends_after * ONE_DAY, open_from, start + ONE_DAY)
             end_contract(contract_id=contract.pk, end_date=end)
     close_at(utc(2024, 3, 7), contract)
     contract.refresh_from_db()
@@ -340,7 +344,7 @@ def midnight(day: dt.date) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
 
 
-def open_from(contract: Contract) -> dt.date:
+def closed_to(contract: Contract) -> dt.date:
     contract.refresh_from_db()
     assert contract.closed_through is not None
     return contract.closed_through.date()

@@ -73,6 +73,7 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
     per_units = PlainDecimalField()
     tiers = TierSerializer(many=True)
     exact_amount = PlainDecimalField()
+    billed_before = PlainDecimalField()
     amount = AmountField()
 
     class Meta:
@@ -98,6 +99,8 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
             "per_units",
             "tiers",
             "exact_amount",
+            "billed_before",
+            "is_reversal",
             "amount",
         ]
 
@@ -117,6 +120,7 @@ class InvoiceSummarySerializer(serializers.ModelSerializer[Invoice]):
         fields = [
             "id",
             "number",
+            "kind",
             "status",
             "customer",
             "contract",
