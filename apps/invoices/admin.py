@@ -206,6 +206,8 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
 
     @display(description="Usage received before")
     def usage_cutoff_shown(self, invoice: Invoice) -> str:
+        if invoice.kind == BillKind.OPENING:
+            return "No usage is billed on it"
         return f"{timezone.localtime(invoice.stored_before):%-d %b %Y, %H:%M:%S} UTC"
 
     @display(description="PDF")
