@@ -17,6 +17,7 @@ from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.explain import Explanation, explain_charge
 from apps.pricing.formatting import format_unit_amount
 from apps.pricing.periods import ShareOfDays
+from apps.products.models import Recurrence
 from apps.products.terms import charge_of
 from apps.rating.values import BillKind
 from apps.usage.selectors import UsageWindow
@@ -34,6 +35,9 @@ def explain_line(line: InvoiceLine) -> Explanation:
         unit_plural=line.unit_plural,
         share=None if share.is_whole else share,
     )
+    if line.price_version.price.recurrence == Recurrence.ONE_OFF:
+        once = total.steps[0].replace("The fee for a billing period", "The fee, charged once as the contract starts,")
+        total = Explanation(steps=(once, *total.steps[1:]), formula=total.formula)
     return _less_billed(total, line) if line.billed_before else total
 
 

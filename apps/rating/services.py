@@ -154,8 +154,8 @@ def _charge_windows(
 ) -> list[_ChargeWindow]:
     """What the bill charges for, split wherever the plan or a price changes inside its period."""
     contract, period = request.contract, request.period
-    if contract.ends_at is not None and period.start_at >= contract.ends_at:
-        return []  # The contract ended as the period began: what was billed of it in advance goes back.
+    if period.start_at == contract.ends_at == contract.closed_through:
+        return []  # The contract ended with its last closed day: what was billed beyond it goes back.
     stretches = list(_phase_stretches(period, phases))
     if not stretches or stretches[-1][0].end_at != period.end_at:
         raise PeriodWithoutPlan(contract, period)
