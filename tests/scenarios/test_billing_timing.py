@@ -294,7 +294,7 @@ def months(db: None) -> None:
     ensure_partitions(dt.date(2023, 10, 1), dt.date(2024, 4, 1))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     start=st.dates(dt.date(2023, 11, 1), dt.date(2023, 12, 5)),
     fee=amounts,
