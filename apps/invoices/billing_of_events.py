@@ -16,6 +16,7 @@ from apps.products.models import Price, PriceVersion
 from apps.products.selectors import prices_by_plan_version
 from apps.products.terms import charge_of
 from apps.products.wording import price_in_a_sentence
+from apps.rating.values import BillKind
 from apps.usage.models import UsageEvent
 
 
@@ -151,7 +152,7 @@ def _why_not(
         return "No metric counts it, so there is nothing to bill."
     if event.voided_at is not None:
         return "It was voided before it was billed."
-    if lines:
+    if any(found.line.invoice.kind == BillKind.PERIOD for found in lines):
         return "It became known after the invoice of its period was made, so it is not on it."
     if not contracts:
         return "The customer had no contract in force at the event's time."

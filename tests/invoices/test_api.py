@@ -80,6 +80,7 @@ def test_one_invoice_with_everything_that_explains_it(api: Client, november: Inv
     assert get(api, f"/invoices/{november.pk}") == {
         "id": november.pk,
         "number": "MS-2023-00042",
+        "kind": "period",
         "status": "issued",
         "customer": "northwind",
         "contract": november.contract_id,
@@ -172,6 +173,8 @@ def test_one_invoice_with_everything_that_explains_it(api: Client, november: Inv
                 "dimensions": {},
                 "bound": "",
                 "exact_amount": "4321.0900008",
+                "billed_before": "0",
+                "is_reversal": False,
                 "amount": "4321.09",
             }
         ],
