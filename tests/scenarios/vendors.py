@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from apps.products.price_lists.applying import ImportOptions, apply_price_list
+from apps.products.price_lists.applying import apply_price_list
 from apps.products.price_lists.changes import ImportPlan
 from apps.products.price_lists.files import read_file
+from apps.products.price_lists.taking import ImportOptions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LISTS = ROOT / "fixtures" / "price_lists"

@@ -26,12 +26,13 @@ from unfold.widgets import (
 from apps.common.admin import acting_user, add_refusal
 from apps.common.errors import BillingError
 from apps.products.models import BillingTiming, Plan, PlanVersion, Recurrence
-from apps.products.price_lists.applying import ImportOptions, apply_price_list, plan_import
+from apps.products.price_lists.applying import apply_price_list, plan_import
 from apps.products.price_lists.building import ReadPriceList
 from apps.products.price_lists.changes import CHANGING, ImportPlan, Item, Kind
 from apps.products.price_lists.exporting import price_list_of
 from apps.products.price_lists.files import CONTENT_TYPES, MOST_BYTES, FileForm, read_file, write_file
 from apps.products.price_lists.nodes import PriceListRefused
+from apps.products.price_lists.taking import ImportOptions
 
 AS_DRAFT, SCHEDULED = "draft", "schedule"
 FAULTS_SHOWN = 200

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 from apps.products.models import PlanVersion
-from apps.products.price_lists.applying import ImportOptions, apply_price_list
+from apps.products.price_lists.applying import apply_price_list
 from apps.products.price_lists.building import ReadPriceList
 from apps.products.price_lists.changes import ImportPlan
 from apps.products.price_lists.files import read_file
+from apps.products.price_lists.taking import ImportOptions
 
 NOW = dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
 

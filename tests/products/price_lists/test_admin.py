@@ -111,7 +111,7 @@ def test_a_version_is_exported(desk: Client, form: str) -> None:
     version = PlanVersion.objects.get()
 
     answer = desk.get(
-        reverse("admin:products_plan_export", args=[version.plan_id]), {"version": version.pk, "format": form}
+        reverse("admin:products_plan_export", args=[version.plan_id]), {"version": str(version.pk), "format": form}
     )
 
     assert answer.headers["Content-Disposition"] == f'attachment; filename="chat-v1.{form}"'
@@ -123,15 +123,15 @@ def test_selected_plans_are_exported_together(desk: Client) -> None:
     taken(CHAT.replace("code: chat\n    name: Chat", "code: talk\n    name: Talk"))
     plans = [str(key) for key in Plan.objects.values_list("pk", flat=True)]
 
-    answer = desk.post(url_of("products.plan"), {"action": "export_selected_csv", "_selected_action": plans})
+    answer = desk.post(url_of("products_plan"), {"action": "export_selected_csv", "_selected_action": plans})
 
     assert [plan.code for plan in read_file(answer.content, "list.csv").document.plans] == ["chat", "talk"]
 
 
 def test_who_may_only_look_exports_and_does_not_import(client: Client) -> None:
-    client.force_login(viewer("plan", "planversion", "priceversion"))
+    client.force_login(viewer("products.plan", "products.planversion", "products.priceversion"))
     taken(CHAT)
 
     assert client.get(IMPORT).status_code == 403
     assert client.get(reverse("admin:products_plan_export", args=[newest().plan_id])).status_code == 200
-    assert "Import price list" not in page_text(client, url_of("products.plan"))
+    assert "Import price list" not in page_text(client, url_of("products_plan"))

@@ -10,10 +10,11 @@ import pytest
 from apps.billable_metrics.models import BillableMetric
 from apps.common.errors import InvalidInput
 from apps.products.models import Plan, PlanStatus, PlanVersion, Price, PriceVersion, Product
-from apps.products.price_lists.applying import ImportOptions, apply_price_list, plan_import
+from apps.products.price_lists.applying import apply_price_list, plan_import
 from apps.products.price_lists.changes import Change, Item, Kind
 from apps.products.price_lists.exporting import price_list_of
 from apps.products.price_lists.nodes import PriceListRefused
+from apps.products.price_lists.taking import ImportOptions
 from apps.products.services import publish_plan_version
 from tests.products.price_lists.files import CHAT, NOW, newest, read, table, taken
 

@@ -21,7 +21,7 @@ def run(*arguments: str) -> str:
 
 
 def test_the_lists_are_named() -> None:
-    assert "openai             OpenAI: 3 plans, as of 2026-05-01" in run("--list").splitlines()
+    assert "openai             OpenAI: 3 plans, as of 2025-12-01" in run("--list").splitlines()
 
 
 def test_a_vendor_is_loaded_and_published_and_loading_it_again_changes_nothing() -> None:

@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from apps.common.errors import BillingError
-from apps.products.price_lists.applying import ImportOptions, apply_price_list, plan_import
+from apps.products.price_lists.applying import apply_price_list, plan_import
 from apps.products.price_lists.changes import ImportPlan, Item, Kind
 from apps.products.price_lists.files import read_file
 from apps.products.price_lists.nodes import PriceListRefused
+from apps.products.price_lists.taking import ImportOptions
 
 FOLDER = Path(settings.BASE_DIR) / "fixtures" / "price_lists"
 CHANGES_SHOWN = 6
