@@ -209,6 +209,9 @@ class PriceListsMixin:
             return HttpResponseRedirect(reverse("admin:products_plan_import"))
         except PriceListRefused as refusal:
             return self._faults_page(request, "The file", refusal)
+        except BillingError as refusal:
+            messages.error(request, refusal.detail)
+            return HttpResponseRedirect(reverse("admin:products_plan_import"))
         messages.success(request, f"{name} is imported: {_counted(done)}.")
         return HttpResponseRedirect(reverse("admin:products_plan_changelist"))
 

@@ -194,6 +194,8 @@ class _Import:
 
     def _finish(self, version: PlanVersion, lines: Sequence[Line], *, after: dt.date) -> None:
         """Publish a draft if asked to, and schedule the amounts of days after ``after``."""
+        if self.faults:
+            return  # The whole file is refused; what follows from that is not told as well.
         if version.is_draft and self.options.publish:
             version = publish_plan_version(plan_version_id=version.pk, now=self.now, actor=self.actor)
             self.taking.note(Kind.CHANGED, "version", str(version), [Change("status", "draft", "published")])

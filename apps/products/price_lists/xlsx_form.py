@@ -53,6 +53,8 @@ def read_xlsx(content: bytes) -> ReadPriceList:
         sheet = workbook["Prices"] if "Prices" in workbook.sheetnames else workbook.worksheets[0]
         cells = _Cells(Faults())
         rows = list(cells.rows(sheet))
+        while rows and not rows[-1]:
+            rows.pop()  # Rows that were formatted and never filled.
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, SyntaxError, zipfile.BadZipFile) as error:
         # What openpyxl raises for parts that are missing or say what they may not. SyntaxError: broken XML.
         raise refused(Place(1), "This is no workbook that can be read. Save it as .xlsx again, or use CSV.") from error

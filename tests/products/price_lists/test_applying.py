@@ -237,3 +237,13 @@ def test_amounts_are_stored_to_the_last_digit() -> None:
     taken(CHAT.replace('"99"', '"0.000000000003"'))
 
     assert PriceVersion.objects.get(price__name="Fee").flat_amount == Decimal("0.000000000003")
+
+
+def test_amounts_in_a_currency_that_the_plan_is_not_sold_in_are_refused() -> None:
+    with pytest.raises(PriceListRefused, match="is not priced in USD") as refused:
+        taken(CHAT.replace("[USD]", "[EUR]"), publish=True)
+
+    assert [str(fault.place) for fault in refused.value.faults] == [
+        "plans[0].prices[0] (line 12)",
+        "plans[0].prices[1] (line 17)",
+    ]
