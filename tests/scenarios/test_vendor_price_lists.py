@@ -15,7 +15,7 @@ from apps.customers.models import BillingEntity
 from apps.invoices.models import InvoiceLine
 from apps.pricing.charge_models.base import NOTHING_USED
 from apps.products.estimates import estimate
-from apps.products.models import PlanStatus, PlanVersion, PriceVersion
+from apps.products.models import PlanStatus, PlanVersion, Price, PriceVersion
 from apps.products.terms import charge_of
 from apps.usage.services import EventInput, record_events
 from tests.factories import BillingEntityFactory, CustomerFactory
@@ -77,8 +77,9 @@ def _stated(bill: Bill) -> tuple[Lines, Decimal]:
 
 
 def _due(bill: Bill) -> tuple[Lines, Decimal]:
-    """A month without usage on a free plan makes no invoice."""
-    return _stated(bill) if bill.total or bill.events else ([], Decimal(0))
+    """What is invoiced: a plan of nothing but free fees makes no invoice."""
+    is_metered = Price.objects.filter(plan_version__plan__code=bill.plan, metric__isnull=False).exists()
+    return _stated(bill) if bill.total or is_metered else ([], Decimal(0))
 
 
 # --- By estimates ----------------------------------------------------------------------------------------------------
