@@ -22,6 +22,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from psycopg import sql
 
+from apps.common.spreadsheets import escaped, without_escape
 from apps.customers.models import Customer
 from apps.pricing.formatting import plain_decimal
 from apps.usage.events import ExactDecoder
@@ -35,10 +36,6 @@ DATA_PREFIX = "data."
 # Without it Excel takes a CSV file for one in an old encoding. For files that people open; programs do without.
 BOM = "\ufeff"
 
-# A spreadsheet runs a cell that begins with one of these as a formula. An apostrophe in front makes it a text. A text
-# that looks escaped already gets one more, so that taking it off again gives back what was.
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_AFTER_ESCAPE = (*_STARTS_FORMULA, "'")
 _reads_as_json = re.compile(
     r'-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null|[\[{"].*', re.DOTALL
 ).fullmatch
@@ -273,19 +270,6 @@ def measured_rows(windows: Iterator[UsageWindow]) -> Iterator[ExportedUsage]:
 def rfc3339(instant: dt.datetime) -> str:
     """An instant in UTC, always with six decimals, so that texts sort as times do."""
     return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def escaped(text: str) -> str:
-    """A text that no spreadsheet takes for a formula. ``without_escape`` undoes it."""
-    return f"'{text}" if text.startswith(_STARTS_FORMULA) or _looks_escaped(text) else text
-
-
-def without_escape(cell: str) -> str:
-    return cell[1:] if _looks_escaped(cell) else cell
-
-
-def _looks_escaped(text: str) -> bool:
-    return text.startswith("'") and text.startswith(_AFTER_ESCAPE, 1)
 
 
 def data_cell(value: Any) -> str:

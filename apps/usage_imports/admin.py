@@ -38,7 +38,8 @@ from apps.common.admin import (
 )
 from apps.common.errors import BillingError
 from apps.common.formatting import format_instant
-from apps.usage.exporting import BOM, escaped, plain_json
+from apps.common.spreadsheets import escaped
+from apps.usage.exporting import BOM, plain_json
 from apps.usage_imports.forms import ChooseMappingForm, ImportMappingForm, StartForm, UploadForm
 from apps.usage_imports.mapping_forms import form_values
 from apps.usage_imports.models import ImportMapping, ImportState, OnError, UsageImport

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from apps.common.problems import Fault
-from apps.usage.exporting import cell_value, without_escape
+from apps.common.spreadsheets import without_escape
+from apps.usage.exporting import cell_value
 from apps.usage_imports.mapping import EventMapping, IdBy, Text
 from apps.usage_imports.times import instant_of, time_advice
 

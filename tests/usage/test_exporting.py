@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.common.spreadsheets import escaped, without_escape
 from apps.usage import exporting
 from apps.usage.exporting import (
     ExportFormat,
     cell_value,
     data_cell,
-    escaped,
     export_events,
     export_usage,
     rfc3339,
-    without_escape,
 )
 from apps.usage.models import UsageEvent
 from apps.usage.selectors import UsageWindow

@@ -31,6 +31,7 @@ from apps.common.admin import (
 from apps.common.fields import currency_choices
 from apps.common.history import HistoryScope
 from apps.products.admin.base import MODEL_WORDS, STATUS_COLOURS, plan_url, status_badge
+from apps.products.admin.price_lists import PriceListsMixin
 from apps.products.forms import NewPlanForm
 from apps.products.models import (
     BillingInterval,
@@ -99,11 +100,13 @@ class NewVersionForm(BaseDialogForm):
 
 
 @admin.register(Plan)
-class PlanAdmin(BillingAdmin[Plan]):
+class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
     list_display = ["name", "code", "newest_shown", "status_shown", "prices_shown"]
     search_fields = ["name", "code"]
     search_help_text = "Name or code"
-    actions_detail = ["new_version"]
+    actions = ["export_selected_xlsx", "export_selected_csv", "export_selected_yaml"]
+    actions_list = ["import_price_list"]
+    actions_detail = ["new_version", "export_plan"]
     fieldsets = [(None, {"fields": ["name", "code", "description"]})]
     add_fieldsets = [
         (
