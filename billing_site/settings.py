@@ -216,7 +216,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Countinghouse API",
-    "DESCRIPTION": "Send usage events, set up metrics, customers and prices, estimate, and read invoices back.",
+    "DESCRIPTION": "Send usage events, set up metrics, customers and prices, estimate, read invoices back.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -158,11 +158,21 @@ class ChargedFor:
         )
 
     def write_to(self, price: Price) -> None:
-        """Check and store what is fixed. Raises ValidationError naming the field at fault."""
+        """Check and store what is fixed. Raises InvalidInput or ValidationError naming the field at fault."""
+        self._check_fee()
+        if price.plan_version.prices.filter(name=self.name).exclude(pk=price.pk).exists():
+            raise InvalidInput("This plan version already has a price with this name. Choose another.", field="name")
         price.product, price.metric, price.name = self.product, self.metric, self.name
         price.pricing_unit, price.recurrence, price.timing = self.pricing_unit, self.recurrence, self.timing
         price.full_clean()
         price.save()
+
+    def _check_fee(self) -> None:
+        sentence = "Usage is billed after each period. Only a fee is one-off or in advance; clear the metric, or this."
+        if self.metric is not None and self.recurrence != Recurrence.RECURRING:
+            raise InvalidInput(sentence, field="recurrence")
+        if self.metric is not None and self.timing != BillingTiming.ARREARS:
+            raise InvalidInput(sentence, field="timing")
 
 
 @transaction.atomic

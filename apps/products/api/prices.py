@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F, Prefetch, Q
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -228,16 +228,13 @@ class PriceDetail(ReadOrManage, RetrieveAPIView[Price]):
         sent = PriceInput(data=request.data, partial=True)
         sent.is_valid(raise_exception=True)
         version = _version_in(price, sent.validated_data.get("currency", price.plan_version.currencies[0]))
-        try:
-            change_draft_price(
-                price_version=version,
-                charged=sent.charged(ChargedFor.of(price)),
-                terms=_terms_of_input(sent, terms_of(version)),
-                position=sent.validated_data.get("position"),
-                now=timezone.now(),
-            )
-        except IntegrityError:
-            raise InvalidInput("This plan version already has a price with this name.", field="name") from None
+        change_draft_price(
+            price_version=version,
+            charged=sent.charged(ChargedFor.of(price)),
+            terms=_terms_of_input(sent, terms_of(version)),
+            position=sent.validated_data.get("position"),
+            now=timezone.now(),
+        )
         return Response(PriceSerializer(PRICES_WITH_VERSIONS.get(pk=pk)).data)
 
     @extend_schema(
