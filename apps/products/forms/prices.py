@@ -71,7 +71,7 @@ class PriceForm(TermsForm, forms.ModelForm[PriceVersion]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         units = " ".join(str(key) for key in PricingUnit.objects.values_list("pk", flat=True))
-        self.fields["pricing_unit_rate"].widget.attrs["data-ch-shown-for-unit"] = units
+        self.fields["pricing_unit_rate"].widget.attrs["data-ch-shown-for-unit"] = units or "none"
         if self.instance.pk is not None:
             self._show_stored()
         self.offer("currency", currency_choices_of(self._plan_version_shown()))

@@ -17,7 +17,7 @@ from apps.common.forms import AmountField
 from apps.pricing.charge_models.base import Tier
 from apps.pricing.charge_models.matrix import MatrixRow, Values
 from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
-from apps.pricing.formatting import plain_decimal
+from apps.pricing.formatting import format_decimal
 from apps.products.models import ChargeModelName
 
 ZERO = Decimal(0)
@@ -35,6 +35,9 @@ class NumberField(AmountField):
         if isinstance(value, str) and _GROUPED.fullmatch(value.strip()):
             value = value.replace(",", "")
         return super().to_python(value)
+
+    def prepare_value(self, value: Any) -> Any:
+        return format_decimal(value) if isinstance(value, Decimal) else value
 
 
 def amount_field(**kwargs: Any) -> NumberField:
@@ -294,7 +297,7 @@ class TableField(forms.Field):
 
 
 def _written(number: Decimal | None) -> str:
-    return "" if number is None else plain_decimal(number)
+    return "" if number is None else format_decimal(number)
 
 
 def _by_text(headings: Mapping[ChargeModelName, str]) -> list[tuple[str, str]]:
