@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from apps.common.errors import BillingError
 from apps.pricing.charge_models.base import NotRatable, Tier, Usage, UsageGroup
 from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.charge_models.package import Package
 from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charges import Charge, RatedCharge, rate_lines
 from apps.pricing.explain import Explanation, explain_charge
@@ -92,7 +93,9 @@ def effective_unit_price(exact: Decimal, quantity: Decimal, per_units: Decimal =
 # --- Curves ----------------------------------------------------------------------------------------------------------
 
 CURVE_STEPS = 32
+REPEATS_OF_CURVE = 12
 MOST_TRANSACTIONS_OF_CURVE = 400
+PACKAGES_OF_CURVE = 4
 ONE_TRANSACTION = Usage(Decimal(100), count=1, transactions=(Decimal(100),))
 
 
@@ -145,7 +148,7 @@ def _usages_of_curve(charge: Charge, up_to: Decimal | None, like: Usage | None) 
 
 def _repeated(like: Usage, up_to: Decimal | None) -> Iterator[Usage]:
     transactions = like.transactions or ()
-    times = min(CURVE_STEPS, max(2, MOST_TRANSACTIONS_OF_CURVE // len(transactions)))
+    times = min(REPEATS_OF_CURVE, max(2, MOST_TRANSACTIONS_OF_CURVE // len(transactions)))
     for number in range(times + 1):
         repeated = transactions * number
         usage = Usage(_sum(repeated), count=len(repeated), transactions=repeated)
@@ -183,10 +186,15 @@ def _share(part: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
 
 
 def bounds_of(charge: Charge) -> tuple[Decimal, ...]:
-    """The quantities at which the price changes: where the allowance ends, and the tiers, counted as they are used."""
+    """The quantities, as they are used, at which the price changes: ends of allowance, tiers and first packages."""
     ends = [charge.included_units] if charge.included_units else []
     tiers: tuple[Tier, ...] = getattr(charge.model, "tiers", ())
     ends += [EXACT.add(charge.included_units, tier.up_to) for tier in tiers if tier.up_to is not None]
+    if isinstance(charge.model, Package):
+        ends += [
+            EXACT.add(charge.included_units, EXACT.multiply(charge.model.package_size, Decimal(number)))
+            for number in range(1, PACKAGES_OF_CURVE + 1)
+        ]
     divisor = charge.conversion.divide_by if charge.conversion is not None else ONE
     return tuple(EXACT.multiply(end, divisor) for end in ends)
 

@@ -11,8 +11,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from apps.products.models import PlanStatus, PlanVersion, Price, PriceTier, PriceVersion, Product
-from tests.builders import flat_fee, graduated, per_unit, published_plan
+from apps.pricing.charge_models.matrix import MatrixRow
+from apps.products.models import ChargeModelName, PlanStatus, PlanVersion, Price, PriceTier, PriceVersion, Product
+from apps.products.services import ChargedFor, add_currency, add_price, publish_plan_version
+from apps.products.terms import PriceTerms
+from tests.builders import PlannedPrice, flat_fee, graduated, per_unit, published_plan
 from tests.factories import BillableMetricFactory, PlanVersionFactory, ProductFactory
 from tests.pages import confirm, errors_of, page_text, post, url_of, viewer
 
@@ -159,7 +162,11 @@ def test_archiving_takes_a_version_off_sale(page: Client) -> None:
 def test_a_new_version_copies_the_prices_of_today(page: Client) -> None:
     version = published_plan(flat_fee("500"))
     confirm(
-        page, url_of(PLAN, "new_version", version.plan_id), start_from=version.pk, currencies=["USD"], billing_months="1"
+        page,
+        url_of(PLAN, "new_version", version.plan_id),
+        start_from=version.pk,
+        currencies=["USD"],
+        billing_months="1",
     )
     draft = PlanVersion.objects.get(number=2)
     assert draft.is_draft
@@ -168,7 +175,9 @@ def test_a_new_version_copies_the_prices_of_today(page: Client) -> None:
 
 def test_a_new_version_can_begin_empty_in_another_currency(page: Client) -> None:
     version = published_plan(flat_fee("500"))
-    confirm(page, url_of(PLAN, "new_version", version.plan_id), start_from="empty", currencies=["EUR"], billing_months="12")
+    confirm(
+        page, url_of(PLAN, "new_version", version.plan_id), start_from="empty", currencies=["EUR"], billing_months="12"
+    )
     draft = PlanVersion.objects.get(number=2)
     assert (draft.currencies, draft.billing_months, draft.prices.count()) == (["EUR"], 12, 0)
 
@@ -376,6 +385,87 @@ def test_a_scheduled_price_needs_a_day_and_an_amount(page: Client) -> None:
     assert PriceVersion.objects.count() == 1
 
 
+def test_a_day_in_the_past_is_taken_once_its_impact_was_seen(page: Client) -> None:
+    published_plan(flat_fee("500"))
+    address = f"{url_of(PRICE, 'add')}?schedule={Price.objects.get().pk}"
+    fields = {"effective_from": "2023-10-15", "charge_model": "flat", "flat_amount": "400"}
+    assert "This day is past" in errors_of(post(page, address, fields))["seen_impact"][0]
+    assert PriceVersion.objects.count() == 1
+
+    assert post(page, address, {**fields, "seen_impact": "on"}).status_code == 302
+    assert PriceVersion.objects.filter(effective_from=dt.date(2023, 10, 15), flat_amount=400).exists()
+
+
+def test_a_price_is_scheduled_in_the_currency_that_is_chosen(page: Client) -> None:
+    draft = PlanVersionFactory(currencies=["USD", "EUR"])
+    add_fee_in_two_currencies(draft)
+    publish_plan_version(plan_version_id=draft.pk, now=dt.datetime(2023, 1, 1, tzinfo=dt.UTC))
+    euros = PriceVersion.objects.get(currency="EUR")
+    address = page.get(url_of(PRICE, "schedule", euros.pk))["Location"]
+    assert page.get(address).context["adminform"].form.initial["flat_amount"] == Decimal(450)
+
+    fields = {"effective_from": "2030-01-01", "charge_model": "flat", "currency": "EUR", "flat_amount": "470"}
+    assert post(page, address, fields).status_code == 302
+    assert PriceVersion.objects.get(effective_from=dt.date(2030, 1, 1)).currency == "EUR"
+
+
+def add_fee_in_two_currencies(draft: PlanVersion) -> None:
+    dollars, euros = (PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount)) for amount in (500, 450))
+    now = dt.datetime(2023, 1, 1, tzinfo=dt.UTC)
+    charged = ChargedFor(product=ProductFactory(), name="Fee")
+    first = add_price(plan_version=draft, charged=charged, terms=dollars, now=now)
+    add_currency(price=first.price, currency="EUR", terms=euros, now=now)
+
+
+def test_another_currency_begins_with_the_amounts_of_the_first(page: Client) -> None:
+    draft = PlanVersionFactory(currencies=["USD", "EUR"])
+    fee = PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(500))
+    charged = ChargedFor(product=ProductFactory(), name="Fee")
+    first = add_price(plan_version=draft, charged=charged, terms=fee, now=dt.datetime(2023, 1, 1, tzinfo=dt.UTC))
+    address = page.get(url_of(PRICE, "add_currency", first.pk))["Location"]
+    shown = page_text(page, address)
+    assert 'value="500"' in shown
+    assert "Nothing is converted" in shown
+
+    assert post(page, address, {"charge_model": "flat", "currency": "EUR", "flat_amount": "450"}).status_code == 302
+    assert PriceVersion.objects.get(currency="EUR").flat_amount == 450
+    # With every currency of the plan priced, there is none to add.
+    assert page.get(url_of(PRICE, "add_currency", first.pk)).status_code == 403
+
+
+def test_what_is_odd_is_said_after_saving_and_stops_nothing(page: Client) -> None:
+    version = PlanVersionFactory()
+    fields = graduated_fields(version, ("1000", "1"), ("", "2"))
+    text = page.post(url_of(PRICE, "add"), without_nothing(fields), follow=True).content.decode()
+    assert "Tier 2 has a price of $2.00, and tier 1 before it a price of $1.00." in text
+    assert PriceVersion.objects.exists()
+
+
+def without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def test_the_list_of_prices_is_filtered_by_currency_and_model(page: Client) -> None:
+    draft = PlanVersionFactory(currencies=["USD", "EUR"])
+    add_fee_in_two_currencies(draft)
+    in_euros = page_text(page, f"{url_of(PRICE)}?currency=EUR")
+    assert "€450.00 per month" in in_euros
+    assert "$500.00 per month" not in in_euros
+    assert "per month" not in page_text(page, f"{url_of(PRICE)}?charge_model__exact=matrix")
+
+
+def test_a_long_matrix_unfolds_on_its_page(page: Client) -> None:
+    metric = BillableMetricFactory(group_by=("model",))
+    rows = tuple(MatrixRow((f"model-{number}",), Decimal(number)) for number in range(1, 21))
+    terms = PriceTerms(ChargeModelName.MATRIX, dimensions=("model",), rows=rows)
+    published_plan(PlannedPrice("Tokens", terms, metric))
+    listed = page_text(page, url_of(PRICE))
+    whole = page_text(page, url_of(PRICE, "change", PriceVersion.objects.get().pk))
+    assert "and 12 more" in listed
+    assert "model-20" not in listed
+    assert "model-20" in whole
+
+
 def test_the_search_for_a_contract_finds_published_versions_only(page: Client) -> None:
     published = published_plan(flat_fee("500"))
     PlanVersionFactory()
@@ -428,6 +518,6 @@ def test_the_page_of_a_plan_costs_the_same_however_many_prices_it_has(
     for number in (1, 6):
         fees = [graduated(metric, ("10", "2"), (None, "1"), name=f"Line {at}") for at in range(number)]
         version = published_plan(*fees, code=f"plan-{number}")
-        # Session, user; the badge; the plan twice with its versions; versions, prices, amounts, tiers, rows of the panel.
+        # Session, user; the badge; the plan twice with its versions; the panel's versions, prices, amounts and rows.
         with django_assert_num_queries(13):
             page_text(page, url_of(PLAN, "change", version.plan_id))

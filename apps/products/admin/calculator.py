@@ -56,7 +56,8 @@ def calculate(request: HttpRequest, form: TermsForm) -> HttpResponse:
     try:
         charge = charge_of_terms(terms, form.charged_unit)
     except InvalidPrice as fault:
-        context["faults"] = context["faults"] or [("", str(fault))]
+        if str(fault) not in [sentence for _, sentence in context["faults"]]:
+            context["faults"].append(("", str(fault)))
         return _answer(request, context)
     context["findings"] = lint_price(
         terms, metric=form.charged_metric, currency=currency, pricing_unit=form.charged_unit
@@ -128,6 +129,17 @@ class _Sheet:
         per = self.unit_singular if self.per == 1 else f"{format_quantity(self.per)} {self.unit_plural}"
         return f"{format_money(_shortened(unit_price * self.per), self.currency)} per {per}"
 
+    def money(self, amount: Decimal) -> str:
+        """An amount of the price: in its currency, or in its pricing unit."""
+        return self.wording.money(amount) if self.charge.pricing_unit else format_money(amount, self.currency)
+
+    @property
+    def price_heading(self) -> str:
+        """What stands above the unit prices of tiers."""
+        if self.terms.charge_model == ChargeModelName.GRADUATED_PERCENTAGE:
+            return "Rate"
+        return "Price" if self.per == 1 else f"Per {format_quantity(self.per)}"
+
     @property
     def wording(self) -> Wording:
         unit = self.charge.pricing_unit
@@ -176,6 +188,7 @@ def _shown(sheet: _Sheet, found: Estimate, usage: Usage) -> dict[str, Any]:
     effective = effective_unit_price(found.exact, usage.quantity)
     return {
         "estimate": found,
+        "price_heading": sheet.price_heading,
         "effective": None if effective is None else sheet.unit_price(effective),
         "lines": [
             {
@@ -196,20 +209,20 @@ def _tiers(sheet: _Sheet, line: EstimatedLine) -> Iterator[dict[str, str]]:
         yield {
             "range": range_of(tier),
             "quantity": format_quantity(tier.quantity),
-            "price": _tier_price(model, tier, wording),
-            "fee": wording.money(tier.flat_amount) if tier.flat_amount else "",
-            "amount": wording.money(tier.amount),
+            "price": _tier_price(model, tier, wording, sheet),
+            "fee": sheet.money(tier.flat_amount) if tier.flat_amount else "",
+            "amount": sheet.money(tier.amount),
         }
 
 
-def _tier_price(model: ChargeModelName, tier: TierCharge, wording: Wording) -> str:
+def _tier_price(model: ChargeModelName, tier: TierCharge, wording: Wording, sheet: _Sheet) -> str:
     if model == ChargeModelName.GRADUATED_PERCENTAGE:
         return f"{format_decimal(tier.unit_amount)}%"
     if model == ChargeModelName.STAIRSTEP:
         return ""
     if tier.in_packages:
         return wording.package_price(tier.unit_amount, tier.per_units)
-    return wording.unit_price(tier.unit_amount, tier.per_units)
+    return sheet.money(tier.unit_amount)
 
 
 # --- Curves ----------------------------------------------------------------------------------------------------------

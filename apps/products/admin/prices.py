@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,7 +63,7 @@ SHOWN = [
     "line_shown",
     "model_shown",
     "currency",
-    "amounts_shown",
+    "whole_amounts_shown",
     "included_shown",
     "around_shown",
     "effective_shown",
@@ -313,11 +314,16 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     @display(description="Price")
     def amounts_shown(self, version: PriceVersion) -> SafeString:
         if version.charge_model == ChargeModelName.MATRIX:
-            return _matrix_table(version)
-        lines = format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
-        return format_html("<div>{}</div>", lines)
+            return _matrix_table(version, whole=False)
+        return _lines(version)
 
-    @display(description="Around it")
+    @display(description="Price")
+    def whole_amounts_shown(self, version: PriceVersion) -> SafeString:
+        if version.charge_model == ChargeModelName.MATRIX:
+            return _matrix_table(version, whole=True)
+        return _lines(version)
+
+    @display(description="Bounds and rules")
     def around_shown(self, version: PriceVersion) -> str:
         words = ", ".join(bounds_in_words(version))
         return f"{words[0].upper()}{words[1:]}" if words else "–"
@@ -357,31 +363,55 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         return HttpResponseRedirect(f"{reverse('admin:products_priceversion_add')}?add_currency={price_id}")
 
 
-def _matrix_table(version: PriceVersion) -> SafeString:
-    """The first rows of a matrix, and how many more there are."""
+def _lines(version: PriceVersion) -> SafeString:
+    lines = format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
+    return format_html("<div>{}</div>", lines)
+
+
+def _matrix_table(version: PriceVersion, *, whole: bool) -> SafeString:
+    """The first rows of a matrix, and how many more there are: with ``whole`` they unfold."""
     rows = matrix_rows(version)
-    per = price_in_words(version)[0].rstrip(":")
+    first, rest = rows[:MOST_ROWS_IN_WORDS], rows[MOST_ROWS_IN_WORDS:]
+    more = f"and {len(rest)} more"
+    unfolded = SafeString("")
+    if rest and whole:
+        unfolded = format_html(
+            '<details class="ch-matrix-rest"><summary>{}</summary>{}</details>', more, _rows_table(version, rest)
+        )
+    elif rest:
+        unfolded = format_html('<div class="ch-muted ch-small">{}</div>', more)
+    words = price_in_words(version)[0].rstrip(":")
+    return format_html("<div><div>{}</div>{}{}</div>", words, _rows_table(version, first), unfolded)
+
+
+def _rows_table(version: PriceVersion, rows: Sequence[PriceMatrixRow]) -> SafeString:
+    head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in version.dimensions))
     body = format_html_join(
         "",
         '<tr>{}<td class="ch-right">{}</td></tr>',
         (
             (
-                format_html_join("", "<td>{}</td>", ((value if value is not None else "any",) for value in row.values)),
+                format_html_join("", "<td>{}</td>", (("any" if value is None else value,) for value in row.values)),
                 amount_in_words(version, row.unit_amount),
             )
-            for row in rows[:MOST_ROWS_IN_WORDS]
+            for row in rows
         ),
     )
-    head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in version.dimensions))
-    more = f"and {len(rows) - MOST_ROWS_IN_WORDS} more" if len(rows) > MOST_ROWS_IN_WORDS else ""
     return format_html(
-        '<div><div>{}</div><table class="ch-table ch-small ch-matrix"><thead><tr>{}<th scope="col" class="ch-right">'
-        'Unit price</th></tr></thead><tbody>{}</tbody></table><div class="ch-muted ch-small">{}</div></div>',
-        per,
+        '<table class="ch-table ch-small ch-matrix"><thead><tr>{}<th scope="col" class="ch-right">Unit price</th></tr>'
+        "</thead><tbody>{}</tbody></table>",
         head,
         body,
-        more,
     )
+
+
+def _current_words(version: PriceVersion) -> str:
+    """The price in a sentence; a matrix, which may be long, by its size."""
+    if version.charge_model != ChargeModelName.MATRIX:
+        return price_in_a_sentence(version)
+    count = len(matrix_rows(version))
+    words = price_in_words(version)[0].rstrip(":")
+    return f"{words[0].lower()}{words[1:]}, {count} {'row' if count == 1 else 'rows'}"
 
 
 def _findings(version: PriceVersion) -> list[Finding]:
@@ -422,7 +452,7 @@ class _Asked:
 
     @property
     def description(self) -> str:
-        words = price_in_a_sentence(self.begin_with)
+        words = _current_words(self.begin_with)
         if self.is_scheduled:
             return escape(
                 "The new amounts replace the current ones from the day you choose. "

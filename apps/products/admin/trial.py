@@ -81,7 +81,7 @@ def _read_quantity(trial: Trial, charge: Charge, data: QueryDict, unit_plural: s
 
 
 def usual_quantity(charge: Charge) -> Decimal:
-    """A quantity that shows what a price does: within the tier after the last bound, or a few packages."""
+    """A quantity that shows what a price does: beyond the last bound, or a few times what it is for."""
     bounds = bounds_of(charge)
     if bounds:
         tiers: tuple[Tier, ...] = getattr(charge.model, "tiers", ())
@@ -94,7 +94,8 @@ def usual_quantity(charge: Charge) -> Decimal:
 
 def _size(model: object) -> Decimal:
     """The number of units that a price is for."""
-    return next((getattr(model, name) for name in ("package_size", "per_units") if hasattr(model, name)), Decimal(1))
+    size: Decimal = getattr(model, "per_units", Decimal(1))
+    return size
 
 
 def _read_rows(trial: Trial, matrix: Matrix, data: QueryDict) -> None:
