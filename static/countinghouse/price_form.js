@@ -168,9 +168,11 @@ function enableCalculator(aside) {
     const active = aside.contains(document.activeElement) ? document.activeElement : null;
     const place = active && [...aside.querySelectorAll("[data-ch-try]")].indexOf(active);
     const selection = active && [active.selectionStart, active.selectionEnd];
-    const isOpen = aside.querySelector("details")?.open;
+    const opened = [...aside.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
     result.innerHTML = html;
-    if (isOpen && aside.querySelector("details")) aside.querySelector("details").open = true;
+    aside.querySelectorAll("details > summary").forEach((summary) => {
+      summary.parentElement.open = opened.includes(summary.textContent);
+    });
     const again = active && aside.querySelectorAll("[data-ch-try]")[place];
     if (again) {
       again.focus();

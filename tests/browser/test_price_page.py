@@ -53,8 +53,8 @@ def test_a_graduated_price_is_built_published_and_changed(signed_in: Page) -> No
     expect(calculator.locator("[data-ch-total]")).to_have_text("$22.00")
     expect(calculator).to_contain_text("effectively $8.80 per 1,000,000 tokens")
     rows = calculator.locator(".ch-try-line tbody tr")
-    expect(rows.nth(0)).to_contain_text("10.00 USD")
-    expect(rows.nth(1)).to_contain_text("12.00 USD")
+    expect(rows.nth(0)).to_have_text("Up to 1,000,0001,000,000$10.00$10.00")
+    expect(rows.nth(1)).to_have_text("Above 1,000,0001,500,000$8.00$12.00")
     expect(calculator).to_contain_text("Above 1,000,000: 1,500,000 tokens × 8.00 USD per 1,000,000 = 12.00 USD.")
     expect(calculator.get_by_role("img", name="Total")).to_be_visible()
     expect(calculator.get_by_role("img", name="Effective unit price")).to_have_attribute(
@@ -119,8 +119,10 @@ def test_a_matrix_price_is_pasted_from_a_spreadsheet(signed_in: Page) -> None:
         calculator.locator("[name=try_row]").nth(row).fill(quantity)
     # 2 × 2.50 and 0.5 × 10 and 1 × 1.
     expect(calculator.locator("[data-ch-total]")).to_have_text("$11.00")
-    expect(calculator.get_by_role("heading", name="large, output")).to_contain_text("$5.00")
-    expect(calculator.get_by_role("heading", name="all other usage")).to_contain_text("$1.00")
+    expect(calculator.get_by_role("row", name="large, output")).to_contain_text("$5.00")
+    expect(calculator.get_by_role("row", name="all other usage")).to_contain_text("$1.00")
+    calculator.get_by_text("How each row comes about").click()
+    expect(calculator).to_contain_text("500,000 tokens × 10.00 USD per 1,000,000 = 5.00 USD.")
     page.click("[name=_save]")
 
     expect(page.get_by_text("was added successfully")).to_be_visible()

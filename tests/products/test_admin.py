@@ -437,7 +437,7 @@ def test_what_is_odd_is_said_after_saving_and_stops_nothing(page: Client) -> Non
     version = PlanVersionFactory()
     fields = graduated_fields(version, ("1000", "1"), ("", "2"))
     text = page.post(url_of(PRICE, "add"), without_nothing(fields), follow=True).content.decode()
-    assert "Tier 2 has a price of $2.00, and tier 1 before it a price of $1.00." in text
+    assert "Tier 2 has a price of $2.00 per 1,000,000, and tier 1 before it" in text
     assert PriceVersion.objects.exists()
 
 

@@ -16,13 +16,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 
 from apps.common.formatting import format_money
-from apps.pricing.charge_models.base import InvalidPrice, TierCharge, Usage, Wording
+from apps.pricing.charge_models.base import InvalidPrice, TierCharge, Wording
 from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charge_models.tiers import range_of
 from apps.pricing.charges import Charge
 from apps.pricing.formatting import format_decimal, format_quantity
 from apps.products.admin.drawing import Curve, draw
-from apps.products.admin.trial import BY_AMOUNTS, Trial, read_trial
+from apps.products.admin.trial import BY_AMOUNTS, MOST_ROWS_TRIED, Trial, read_trial
 from apps.products.estimates import (
     CurvePoint,
     Estimate,
@@ -40,6 +40,8 @@ from apps.products.terms import PriceTerms, charge_of_terms
 
 CHANGES = ("products.add_priceversion", "products.change_priceversion")
 ONE = Decimal(1)
+LATER = frozenset(["name", "product", "plan_version", "effective_from", "seen_impact", "note"])
+"""Fields that the calculator does not ask for."""
 
 
 def calculate(request: HttpRequest, form: TermsForm) -> HttpResponse:
@@ -56,7 +58,8 @@ def calculate(request: HttpRequest, form: TermsForm) -> HttpResponse:
     try:
         charge = charge_of_terms(terms, form.charged_unit)
     except InvalidPrice as fault:
-        if str(fault) not in [sentence for _, sentence in context["faults"]]:
+        # Terms were looked at with the metric; where that is what fails, the price itself was not looked at yet.
+        if not form.errors.keys() - LATER - {"metric"}:
             context["faults"].append(("", str(fault)))
         return _answer(request, context)
     context["findings"] = lint_price(
@@ -75,7 +78,7 @@ def _faults(form: TermsForm) -> list[tuple[str, str]]:
     return [
         (str(form[name].label) if name in form.fields else "", str(fault))
         for name, faults in form.errors.items()
-        if name not in {"name", "product", "plan_version", "effective_from", "seen_impact", "note"}
+        if name not in LATER
         for fault in faults
     ]
 
@@ -167,6 +170,8 @@ def _calculated(sheet: _Sheet, request: HttpRequest) -> dict[str, Any]:
         "currency": sheet.currency,
         "inputs": trial.inputs,
         "is_matrix": sheet.terms.charge_model == ChargeModelName.MATRIX,
+        "tried_rows": [(each, None) for each in trial.inputs],
+        "rows_left_out": len(sheet.terms.rows) - MOST_ROWS_TRIED,
         "trial_faults": trial.faults,
     }
     if trial.usage is None:
@@ -181,12 +186,17 @@ def _calculated(sheet: _Sheet, request: HttpRequest) -> dict[str, Any]:
         )
     except UsageNotPriced as refusal:
         return context | {"trial_faults": [refusal.detail]} | _curves(sheet, trial, None)
-    return context | _shown(sheet, found, trial.usage) | _curves(sheet, trial, found)
+    return context | _shown(sheet, found, trial) | _curves(sheet, trial, found)
 
 
-def _shown(sheet: _Sheet, found: Estimate, usage: Usage) -> dict[str, Any]:
-    effective = effective_unit_price(found.exact, usage.quantity)
+def _shown(sheet: _Sheet, found: Estimate, trial: Trial) -> dict[str, Any]:
+    quantity = trial.usage.quantity if trial.usage is not None else Decimal(0)
+    effective = effective_unit_price(found.exact, quantity)
+    by_row = {line.rated.values: line.rated.amount for line in found.lines if not line.rated.bound}
+    rows = zip(trial.inputs, sheet.terms.rows, strict=False)
     return {
+        "tried_rows": [(each, by_row.get(row.values)) for each, row in rows],
+        "bounds": [line for line in found.lines if line.rated.bound],
         "estimate": found,
         "price_heading": sheet.price_heading,
         "effective": None if effective is None else sheet.unit_price(effective),

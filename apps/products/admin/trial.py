@@ -27,6 +27,7 @@ BY_AMOUNTS = (
 )
 USUAL_AMOUNTS = "100, 25.50, 9.99"
 MOST_TRANSACTIONS = 400
+MOST_ROWS_TRIED = 50
 MOST_DAYS = 366
 
 
@@ -102,7 +103,7 @@ def _read_rows(trial: Trial, matrix: Matrix, data: QueryDict) -> None:
     typed = data.getlist("try_row")
     usual = format_decimal(matrix.per_units if matrix.per_units > 1 else Decimal(100))
     groups, total = [], ZERO
-    for place, row in enumerate(matrix.rows):
+    for place, row in enumerate(matrix.rows[:MOST_ROWS_TRIED]):
         text = typed[place] if place < len(typed) else "" if typed else usual
         label = matrix.describe_row(row)
         quantity = _read(trial, "try_row", label, text)
