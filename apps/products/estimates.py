@@ -95,7 +95,7 @@ def effective_unit_price(exact: Decimal, quantity: Decimal, per_units: Decimal =
 CURVE_STEPS = 32
 REPEATS_OF_CURVE = 12
 MOST_TRANSACTIONS_OF_CURVE = 400
-PACKAGES_OF_CURVE = 4
+PACKAGES_OF_CURVE = 24
 ONE_TRANSACTION = Usage(Decimal(100), count=1, transactions=(Decimal(100),))
 
 
@@ -111,7 +111,7 @@ class CurvePoint:
 def curve(
     charge: Charge, currency: str, *, up_to: Decimal | None = None, like: Usage | None = None
 ) -> tuple[CurvePoint, ...]:
-    """The total and the unit price over the quantity, from 0 on: even steps, and both sides of each tier's bound.
+    """The total and the unit price over the quantity, from 0 on: even steps, and both sides of each jump.
 
     ``like`` is usage to be made smaller and larger: its parts by dimension and its failed units keep their shares, its
     transactions are repeated. ``up_to`` defaults to somewhat beyond the last bound, or twice the usage. The curve ends
@@ -141,7 +141,7 @@ def _usages_of_curve(charge: Charge, up_to: Decimal | None, like: Usage | None) 
     steps = {
         EXACT.divide(EXACT.multiply(reach, Decimal(step)), Decimal(CURVE_STEPS)) for step in range(CURVE_STEPS + 1)
     }
-    steps |= {place for bound in bounds_of(charge) for place in (bound, _just_above(bound)) if place <= reach}
+    steps |= {place for bound in _jumps(charge, reach) for place in (bound, _just_above(bound)) if place <= reach}
     for quantity in sorted(steps):
         yield _scaled(charge, quantity, like)
 
@@ -186,17 +186,26 @@ def _share(part: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
 
 
 def bounds_of(charge: Charge) -> tuple[Decimal, ...]:
-    """The quantities, as they are used, at which the price changes: ends of allowance, tiers and first packages."""
+    """The quantities, as they are used, at which the price changes: where the allowance ends, and the tiers."""
     ends = [charge.included_units] if charge.included_units else []
     tiers: tuple[Tier, ...] = getattr(charge.model, "tiers", ())
     ends += [EXACT.add(charge.included_units, tier.up_to) for tier in tiers if tier.up_to is not None]
-    if isinstance(charge.model, Package):
-        ends += [
-            EXACT.add(charge.included_units, EXACT.multiply(charge.model.package_size, Decimal(number)))
-            for number in range(1, PACKAGES_OF_CURVE + 1)
-        ]
     divisor = charge.conversion.divide_by if charge.conversion is not None else ONE
     return tuple(EXACT.multiply(end, divisor) for end in ends)
+
+
+def _jumps(charge: Charge, reach: Decimal) -> tuple[Decimal, ...]:
+    """The bounds, and the ends of packages while they can be told apart on a curve that goes so far."""
+    bounds = bounds_of(charge)
+    if not isinstance(charge.model, Package):
+        return bounds
+    divisor = charge.conversion.divide_by if charge.conversion is not None else ONE
+    first = EXACT.multiply(charge.included_units, divisor)
+    size = EXACT.multiply(charge.model.package_size, divisor)
+    count = int(max(Decimal(0), (reach - first) / size))
+    if count > PACKAGES_OF_CURVE:
+        return bounds
+    return bounds + tuple(EXACT.add(first, EXACT.multiply(size, Decimal(number))) for number in range(1, count + 1))
 
 
 def _reach(charge: Charge, like: Usage | None) -> Decimal:

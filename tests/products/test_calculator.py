@@ -249,6 +249,17 @@ def test_a_curve_has_both_sides_of_each_bound() -> None:
     assert 33 <= len(found) <= 40
 
 
+def test_a_curve_of_packages_is_a_stair() -> None:
+    found = amounts(Charge(Package(D(3), D(100)), included_units=D(50)), up_to=D(500))
+    assert (found[D(50)], found[D("50.01")], found[D(150)], found[D("150.1")], found[D(450)]) == (
+        D("0.00"),
+        D("3.00"),
+        D("3.00"),
+        D("6.00"),
+        D("12.00"),
+    )
+
+
 def test_a_curve_tells_the_unit_price_on_average() -> None:
     charge = Charge(Graduated((Tier(D(100), D(2)), Tier(None, D(1)))))
     point = next(point for point in curve(charge, "USD", up_to=D(200)) if point.quantity == 200)
@@ -277,7 +288,6 @@ def test_bounds_are_counted_as_they_are_used() -> None:
     tiers = (Tier(D(10), D(2)), Tier(None, D(1)))
     charge = Charge(Graduated(tiers), included_units=D(5), conversion=Conversion(D(60), "ceil"))
     assert bounds_of(charge) == (D(300), D(900))
-    assert bounds_of(Charge(Package(D(1), D(100))))[:2] == (D(100), D(200))
     assert bounds_of(Charge(PerUnit(D(1)))) == ()
 
 

@@ -11,6 +11,7 @@ from django.http import QueryDict
 
 from apps.pricing.charge_models.base import LevelDays, Tier, Usage, UsageGroup
 from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.charge_models.package import Package
 from apps.pricing.charges import Charge
 from apps.pricing.formatting import format_decimal
 from apps.pricing.money import EXACT, settle
@@ -20,6 +21,7 @@ from apps.products.models import ChargeModelName
 from apps.products.terms import PriceTerms
 
 ZERO = Decimal(0)
+ONE = Decimal(1)
 BY_AMOUNTS = (
     ChargeModelName.PERCENTAGE,
     ChargeModelName.GRADUATED_PERCENTAGE,
@@ -82,21 +84,18 @@ def _read_quantity(trial: Trial, charge: Charge, data: QueryDict, unit_plural: s
 
 
 def usual_quantity(charge: Charge) -> Decimal:
-    """A quantity that shows what a price does: beyond the last bound, or a few times what it is for."""
+    """A quantity that shows what a price does: beyond the last bound, or a few times what the price is for."""
+    divisor = charge.conversion.divide_by if charge.conversion is not None else ONE
+    if isinstance(charge.model, Package):
+        packages = EXACT.multiply(charge.model.package_size, Decimal("2.5"))
+        return EXACT.multiply(EXACT.add(charge.included_units, packages), divisor)
     bounds = bounds_of(charge)
     if bounds:
         tiers: tuple[Tier, ...] = getattr(charge.model, "tiers", ())
         is_closed = bool(tiers) and tiers[-1].up_to is not None
         return bounds[-1] if is_closed else EXACT.multiply(bounds[-1], Decimal("1.2")).normalize(EXACT)
-    size = _size(charge.model)
-    quantity = EXACT.multiply(size, Decimal("2.5") if size > 1 else Decimal(100))
-    return quantity if charge.conversion is None else EXACT.multiply(quantity, charge.conversion.divide_by)
-
-
-def _size(model: object) -> Decimal:
-    """The number of units that a price is for."""
-    size: Decimal = getattr(model, "per_units", Decimal(1))
-    return size
+    size: Decimal = getattr(charge.model, "per_units", ONE)
+    return EXACT.multiply(EXACT.multiply(size, Decimal("2.5") if size > 1 else Decimal(100)), divisor)
 
 
 def _read_rows(trial: Trial, matrix: Matrix, data: QueryDict) -> None:

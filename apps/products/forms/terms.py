@@ -327,7 +327,7 @@ class TermsForm(forms.Form):
         first = faults[0]
         begins_with_row = first.sentence.startswith(what)
         sentence = first.sentence if begins_with_row else f"{what} {first.row + 1}: {first.sentence}"
-        more = f" ({len(faults) - 1} more below.)" if len(faults) > 1 else ""
+        more = f" (And {len(faults) - 1} more.)" if len(faults) > 1 else ""
         raise forms.ValidationError(f"{sentence}{more}")
 
     # --- Showing -------------------------------------------------------------------------------------------------
