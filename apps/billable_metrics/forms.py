@@ -40,7 +40,7 @@ from apps.common.errors import InvalidInput
 from apps.common.forms import AmountField
 
 DEFINITION = tuple(field.name for field in fields(MetricDefinition) if field.name[0] != "_")
-_SHOWN_FOR, _SHOWN_FOR_OUTCOME = "data-ch-shown-for-aggregation", "data-ch-shown-for-outcome"
+_SHOWN_FOR = "data-ch-shown-for-aggregation"
 _VALUED = [kind for kind in Aggregation if kind != Aggregation.COUNT]
 _SHOWN: Mapping[str, Iterable[Aggregation]] = {
     "value_property": _VALUED,
@@ -215,23 +215,21 @@ class DefinitionForm(forms.Form):
         label="Outcome",
         required=False,
         choices=OutcomePolicy.choices,
-        widget=UnfoldAdminSelectWidget(attrs={"data-ch-controls": "outcome"}),
-        help_text="Such as failed calls, which are not charged.",
+        widget=UnfoldAdminSelectWidget,
+        help_text="Failed calls may be left out here. Where every event counts, name those that failed, and let each "
+        "price say whether they are free.",
     )
     outcome_property = forms.CharField(
         required=False,
         max_length=LONGEST_NAME,
-        widget=UnfoldAdminTextInputWidget(
-            attrs={_SHOWN_FOR_OUTCOME: "exclude only", "placeholder": "status", "autocomplete": "off"}
-        ),
-        help_text="The property that holds an event's outcome.",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "status", "autocomplete": "off"}),
+        help_text="The property that holds an event's outcome. Leave it empty if outcomes make no difference.",
     )
     outcome_values = TextListField(
         label="Outcomes",
         required=False,
-        widget=UnfoldAdminTextInputWidget(
-            attrs={_SHOWN_FOR_OUTCOME: "exclude only", "placeholder": "failed, timeout", "autocomplete": "off"}
-        ),
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "failed, timeout", "autocomplete": "off"}),
+        help_text="The values of that property, with commas between.",
     )
     group_by = TextListField(
         label="Dimensions",

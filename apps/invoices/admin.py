@@ -42,11 +42,13 @@ from apps.customers.models import Customer
 from apps.invoices.after_invoicing import ChangedLine, changed_after_invoicing, watched_since
 from apps.invoices.billing_of_events import billing_of
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
+from apps.invoices.paper_lines import paper_line
 from apps.invoices.pdf import pdf_support, render_pdf
-from apps.invoices.selectors import average_rates, explain_line, issued_periods, tier_charges, usage_window_of
+from apps.invoices.selectors import average_rates, explain_line, issued_periods, usage_window_of
 from apps.invoices.services.documents import document_of, retry_document
 from apps.invoices.services.drafts import refresh_draft, write_drafts
 from apps.invoices.services.issuing import issue_invoice, issue_invoices
+from apps.products.models import TIERED_MODELS
 from apps.rating.services import rate_period
 from apps.usage.admin.unattributed import estimate_with
 from apps.usage.models import UsageCorrection, UsageEvent
@@ -320,6 +322,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
                 "invoice__contract",
                 "metric_version__metric",
                 "price_version__price__plan_version__plan",
+                "price_version__price__pricing_unit",
             ),
             pk=line_id,
         )
@@ -336,8 +339,9 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
                 "object": line.invoice,
                 "line": line,
                 "explanation": explain_line(line),
-                "tiers": tier_charges(line),
-                "currency": line.amount.currency.code,
+                "paper": paper_line(line, line.invoice.period),
+                "steps_title": "Tiers" if line.charge_model in TIERED_MODELS else "Parts of the amount",
+                "dimensions": list(zip(line.dimensions, line.dimension_values, strict=True)),
                 "events_url": events_url(line),
             },
         )
@@ -427,7 +431,7 @@ def events_url(line: InvoiceLine) -> str | None:
 
 
 def render_lines(request: HttpRequest, invoice: Invoice) -> str:
-    lines = invoice.lines.select_related("price_version").order_by("position")
+    lines = [(line, paper_line(line, invoice.period)) for line in invoice.lines.order_by("position")]
     return render_to_string("admin/invoices/lines.html", {"invoice": invoice, "lines": lines}, request=request)
 
 

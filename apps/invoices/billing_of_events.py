@@ -5,12 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+from apps.billable_metrics.measuring import dimension_in, property_of
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.selectors import price_version_paid
 from apps.invoices.models import InvoiceLine, InvoiceStatus
+from apps.pricing.charge_models.base import NotRatable
+from apps.pricing.charge_models.matrix import Matrix
 from apps.pricing.periods import local_date
 from apps.products.models import Price, PriceVersion
 from apps.products.selectors import prices_by_plan_version
+from apps.products.terms import charge_of
 from apps.products.wording import price_in_a_sentence
 from apps.usage.models import UsageEvent
 
@@ -50,7 +54,9 @@ def billing_of(event: UsageEvent, *, counted_by: dict[int, int], now: dt.datetim
     customer_id = event.customer_id
     if customer_id is None:
         return EventBilling((), (), "Nobody can be billed for it: its subject is no customer yet.")
-    lines = tuple(_lines_of(event, customer_id, list(counted_by)))
+    lines = tuple(
+        found for found in _lines_of(event, customer_id, list(counted_by)) if _is_priced_by(event, found.line)
+    )
     contracts = _contracts_at(event, customer_id)
     prices = tuple(_prices_of(event, contracts, set(counted_by.values()), now))
     if any(found.is_included for found in lines):
@@ -65,12 +71,27 @@ def _lines_of(event: UsageEvent, customer_id: int, version_ids: list[int]) -> li
             metric_version_id__in=version_ids,
             window_start_at__lte=event.occurred_at,
             window_end_at__gt=event.occurred_at,
+            bound="",
         )
         .exclude(invoice__status=InvoiceStatus.VOID)
-        .select_related("invoice__customer")
+        .select_related("invoice__customer", "price_version__price__pricing_unit")
+        .prefetch_related("price_version__rows")
         .order_by("invoice_id", "position")
     )
     return [EventLine(line, _was_known(event, line.stored_before)) for line in lines]
+
+
+def _is_priced_by(event: UsageEvent, line: InvoiceLine) -> bool:
+    """Whether the line charges for the event: of a matrix, only the line of the row that prices its values."""
+    matrix = charge_of(line.price_version).model
+    if not isinstance(matrix, Matrix):
+        return True
+    values = tuple(dimension_in(property_of(event.data, name)) for name in matrix.dimensions)
+    try:
+        row = matrix.rows[matrix.row_for(values)]
+    except NotRatable:
+        return False
+    return list(row.values) == line.dimension_values
 
 
 def _was_known(event: UsageEvent, stored_before: dt.datetime) -> bool:

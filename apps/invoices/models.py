@@ -252,9 +252,10 @@ class InvoiceLine(models.Model):
     quantity = QuantityField()
     included_units = QuantityField(default=Decimal(0))
     billable_quantity = QuantityField()
-    # The price of one unit, or a flat fee's amount for a whole period; a tiered line has several, in ``tiers``.
+    # The price of so many units as ``per_units`` says, of a package of so many, or a flat fee's amount for a whole
+    # period; a tiered line has several, in ``tiers``.
     unit_amount = UnitAmountField(null=True, blank=True)
-    per_units = models.DecimalField(max_digits=18, decimal_places=0, default=Decimal(1))
+    per_units = QuantityField(default=Decimal(1))
     tiers = models.JSONField(default=list, blank=True)
     components = models.JSONField(default=list, blank=True)
     failures_free = QuantityField(default=Decimal(0))

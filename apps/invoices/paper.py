@@ -6,28 +6,21 @@ so it shows those that would be copied if it were issued now.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
-from typing import Any
 
 from django_countries import countries
 
-from apps.common.formatting import format_day, format_days, format_instant, format_money
+from apps.common.formatting import format_day, format_days, format_instant
 from apps.customers.parties import Party
 from apps.invoices.models import Invoice, InvoiceLine
-from apps.pricing.formatting import format_quantity
-from apps.pricing.money import exact_arithmetic
+from apps.invoices.paper_lines import PaperLine, PaperStep, in_reading_order, paper_line, print_money
 from apps.pricing.periods import Period
-from apps.products.models import ChargeModelName
+
+__all__ = ["Paper", "PaperLine", "PaperStep", "paper_of"]
 
 LETTER_COUNTRIES = {"US", "CA", "MX", "PH", "CL", "CO"}
 CITY_FIRST_COUNTRIES = {"US", "CA", "AU", "GB", "IN", "NZ", "SG", "IE"}
-# A number with a longer tail (the third of an allowance) is cut and marked as cut, never rounded.
-MOST_DECIMALS = 8
-TRUE_MINUS = "\N{MINUS SIGN}"
-NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +34,6 @@ class Fact:
     label: str
     text: str
     remark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PaperStep:
-    """One step of a line's calculation: units, times price, equals exact amount."""
-
-    label: str
-    quantity: str
-    price: str
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
-class PaperLine:
-    description: str
-    notes: tuple[str, ...]
-    quantity: str
-    unit_price: str
-    amount: str
-    steps: tuple[PaperStep, ...]
-    is_quiet: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +86,8 @@ def paper_of(invoice: Invoice) -> Paper:
         due=_due(invoice),
         groups=_groups(invoice.period, lines),
         currency=invoice.total.currency.code,
-        subtotal=_money(invoice.subtotal.amount, invoice.total.currency.code),
-        total=_money(invoice.total.amount, invoice.total.currency.code),
+        subtotal=print_money(invoice.subtotal.amount, invoice.total.currency.code),
+        total=print_money(invoice.total.amount, invoice.total.currency.code),
         terms=_terms(invoice),
         payment_instructions=_payment_instructions(invoice),
         footnotes=tuple(_footnotes(invoice, lines)),
@@ -132,7 +104,7 @@ def _paper_party(party: Party) -> PaperParty:
         party.email,
     ]
     return PaperParty(
-        name=_in_reading_order(party.name), details=tuple(_in_reading_order(text) for text in details if text)
+        name=in_reading_order(party.name), details=tuple(in_reading_order(text) for text in details if text)
     )
 
 
@@ -194,72 +166,8 @@ def _groups(period: Period, lines: Sequence[InvoiceLine]) -> tuple[PaperGroup, .
     """The lines by product, products and lines in the order of their positions."""
     by_product: dict[str, list[PaperLine]] = {}
     for line in lines:
-        by_product.setdefault(line.product_name, []).append(_paper_line(line, period))
-    return tuple(PaperGroup(name=_in_reading_order(name), lines=tuple(found)) for name, found in by_product.items())
-
-
-def _paper_line(line: InvoiceLine, period: Period) -> PaperLine:
-    currency = line.amount.currency.code
-    is_quiet = not line.quantity and not line.amount.amount
-    return PaperLine(
-        description=_in_reading_order(line.description),
-        notes=tuple(_notes(line, period)),
-        quantity=f"{_quantity(line.quantity)} {_unit_name(line, line.quantity)}" if line.metric_code else "",
-        unit_price=_unit_price(line, currency),
-        amount=_money(line.amount.amount, currency),
-        steps=() if is_quiet else tuple(_steps(line, currency)),
-        is_quiet=is_quiet,
-    )
-
-
-def _notes(line: InvoiceLine, period: Period) -> Iterable[str]:
-    """What is special about the line's days: a shorter window than the invoice, a share of the full period."""
-    window = Period(start_at=line.window_start_at, end_at=line.window_end_at, zone=period.zone)
-    is_whole = line.share_days == line.share_of_days
-    if window != period or not is_whole:
-        days = format_days(window.first_date, window.last_date)
-        yield days if is_whole else f"{days}, {line.share_days} of {line.share_of_days} days"
-
-
-def _unit_price(line: InvoiceLine, currency: str) -> str:
-    if line.charge_model == ChargeModelName.GRADUATED:
-        return "by tier"
-    if line.unit_amount is None:
-        return ""
-    if line.charge_model == ChargeModelName.FLAT:
-        return _money(line.unit_amount, currency)
-    per = "" if line.per_units == 1 else f"{format_quantity(line.per_units)} "
-    return f"{_money(line.unit_amount, currency)} per {per}{_unit_name(line, line.per_units)}"
-
-
-def _steps(line: InvoiceLine, currency: str) -> Iterable[PaperStep]:
-    """The calculation, where one row of quantity and price does not tell it all."""
-    if line.included_units:
-        yield PaperStep("Included", _units(line, line.included_units), "no charge", "")
-    if line.included_units or line.charge_model == ChargeModelName.GRADUATED:
-        for tier in line.tiers:
-            if Decimal(tier["quantity"]) or Decimal(tier["amount"]):
-                yield _tier_step(tier, line, currency)
-
-
-def _tier_step(tier: dict[str, Any], line: InvoiceLine, currency: str) -> PaperStep:
-    per_units, flat = Decimal(tier["per_units"]), Decimal(tier["flat_amount"])
-    per = "" if per_units == 1 else f" per {format_quantity(per_units)}"
-    fee = f" + {_tail_cut(flat, lambda amount: _money(amount, currency))} fee" if flat else ""
-    return PaperStep(
-        _tier_range(tier),
-        _units(line, Decimal(tier["quantity"])),
-        f"× {_money(Decimal(tier['unit_amount']), currency)}{per}{fee}",
-        f"={NO_BREAK}{_tail_cut(Decimal(tier['amount']), lambda amount: _money(amount, currency))}",
-    )
-
-
-def _tier_range(tier: dict[str, Any]) -> str:
-    lower = Decimal(tier["lower"])
-    if tier["upper"] is None:
-        return f"Above {_tail_cut(lower, _quantity)}" if lower else "Charged"
-    upper = _tail_cut(Decimal(tier["upper"]), _quantity)
-    return f"Above {_tail_cut(lower, _quantity)}, up to {upper}" if lower else f"Up to {upper}"
+        by_product.setdefault(line.product_name, []).append(paper_line(line, period))
+    return tuple(PaperGroup(name=in_reading_order(name), lines=tuple(found)) for name, found in by_product.items())
 
 
 def _footnotes(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Iterable[str]:
@@ -271,31 +179,3 @@ def _footnotes(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Iterable[str]:
     footer = invoice.billing_entity.invoice_footer if invoice.is_draft else invoice.footer
     if footer.strip():
         yield footer.strip()
-
-
-def _units(line: InvoiceLine, quantity: Decimal) -> str:
-    return f"{_tail_cut(quantity, _quantity)} {_unit_name(line, quantity)}".strip()
-
-
-def _unit_name(line: InvoiceLine, quantity: Decimal) -> str:
-    return line.unit_singular if quantity == 1 else line.unit_plural
-
-
-def _tail_cut(number: Decimal, as_text: Callable[[Decimal], str]) -> str:
-    with exact_arithmetic():
-        cut = number.quantize(Decimal(1).scaleb(-MOST_DECIMALS), rounding=ROUND_DOWN)
-    return as_text(cut) + ("" if cut == number else "…")
-
-
-def _quantity(number: Decimal) -> str:
-    return format_quantity(number).replace("-", TRUE_MINUS)
-
-
-def _money(amount: Decimal, currency: str) -> str:
-    return format_money(amount, currency).replace("-", TRUE_MINUS)
-
-
-def _in_reading_order(text: str) -> str:
-    """Let a text that begins in a right-to-left script run that way as a whole, digits and Latin words included."""
-    first_strong = next((kind for kind in map(unicodedata.bidirectional, text) if kind in {"L", "R", "AL"}), "L")
-    return text if first_strong == "L" else f"\N{RIGHT-TO-LEFT ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"

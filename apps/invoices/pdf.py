@@ -7,6 +7,7 @@ everything else works, and ``pdf_support`` says what is missing.
 
 from __future__ import annotations
 
+import os
 import threading
 import unicodedata
 from functools import lru_cache
@@ -89,6 +90,8 @@ def _characters_without_font(document: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _weasyprint() -> Any:
+    # Without the HarfBuzz library fonts are cut by another one, which would write the time of day into each.
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     import weasyprint
 
     return weasyprint

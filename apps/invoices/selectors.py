@@ -12,19 +12,20 @@ from django.db.models import Sum
 
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.pricing.charge_models.base import Component, TierCharge
-from apps.pricing.charges import Charge, RatedCharge
+from apps.pricing.charges import Charge, RatedCharge, take_allowance
 from apps.pricing.explain import Explanation, explain_charge
 from apps.pricing.periods import ShareOfDays
 from apps.products.terms import charge_of
-from apps.usage.selectors import UsageWindow
+from apps.usage.selectors import UsageWindow, rounded
 
 
 def explain_line(line: InvoiceLine) -> Explanation:
     """The line's amount in words, from its stored figures and the price version it was rated with."""
     share = ShareOfDays(days=line.share_days, of=line.share_of_days)
+    charge = charge_of_line(line)
     return explain_charge(
-        _rated_charge(line),
-        charge_of_line(line),
+        _rated_charge(line, charge),
+        charge,
         unit_singular=line.unit_singular,
         unit_plural=line.unit_plural,
         share=None if share.is_whole else share,
@@ -43,9 +44,17 @@ def tier_charges(line: InvoiceLine) -> tuple[TierCharge, ...]:
     return tuple(_tier_charge(stored) for stored in line.tiers)
 
 
+def components_of(line: InvoiceLine) -> tuple[Component, ...]:
+    """The named parts of the amount as they were stored with the line."""
+    return tuple(_component(stored) for stored in line.components)
+
+
 def usage_window_of(line: InvoiceLine) -> UsageWindow | None:
-    """The usage that the line charges for; None for a recurring charge."""
-    if line.metric_version is None:
+    """The usage that the line charges for; None for a fee, and for a bound, which is no usage of its own.
+
+    The line of a matrix's row charges for a part of it only.
+    """
+    if line.metric_version is None or line.bound:
         return None
     return UsageWindow(
         customer_id=line.invoice.customer_id,
@@ -55,23 +64,43 @@ def usage_window_of(line: InvoiceLine) -> UsageWindow | None:
     )
 
 
-def _rated_charge(line: InvoiceLine) -> RatedCharge:
+def _rated_charge(line: InvoiceLine, charge: Charge) -> RatedCharge:
+    converted, included, billable = _unrounded_quantities(line, charge)
     return RatedCharge(
         quantity=line.quantity,
-        included_used=line.included_units,
-        billable_quantity=line.billable_quantity,
+        included_used=included,
+        billable_quantity=billable,
         exact_amount=line.exact_amount,
         amount=line.amount.amount,
         currency=line.amount.currency.code,
         tiers=tier_charges(line),
-        components=tuple(_component(stored) for stored in line.components),
+        components=components_of(line),
         failures_free=line.failures_free,
-        converted=line.converted_quantity,
+        converted=converted,
         model_amount=line.model_amount,
         priced_amount=line.priced_amount,
         values=tuple(line.dimension_values) if line.dimensions else None,
         bound=line.bound,
     )
+
+
+def _unrounded_quantities(line: InvoiceLine, charge: Charge) -> tuple[Decimal | None, Decimal, Decimal]:
+    """The line's quantity in billing units, what of it was included, and what was charged, at full precision.
+
+    A column keeps twelve decimals, which is less than a third of an allowance has; what lies behind them follows from
+    the quantity. Where it does not, as among the rows of a matrix that share an allowance, the columns hold.
+    """
+    stored = (line.converted_quantity, line.included_units, line.billable_quantity)
+    if line.bound:
+        return stored
+    quantity = line.quantity - line.failures_free
+    converted = None if charge.conversion is None else charge.conversion.convert(quantity)
+    exact = (converted, *take_allowance(quantity if converted is None else converted, charge.included_units))
+    is_same = all(
+        (one is None) == (other is None) and (one is None or other is None or rounded(one) == other)
+        for one, other in zip(exact, stored, strict=True)
+    )
+    return exact if is_same else stored
 
 
 def _component(stored: dict[str, str]) -> Component:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Self
+from typing import NamedTuple, Self
 
 from apps.pricing.charge_models.base import (
+    NOTHING_USED,
     ZERO,
     ChargeModel,
     Component,
@@ -19,6 +20,8 @@ from apps.pricing.charge_models.base import (
     check_amounts,
 )
 from apps.pricing.charge_models.matrix import Matrix, Values
+from apps.pricing.charge_models.percentage import Percentage
+from apps.pricing.charge_models.seats import Seats
 from apps.pricing.conversion import Conversion
 from apps.pricing.money import EXACT, check_decimal, round_money, settle
 from apps.pricing.periods import ShareOfDays
@@ -59,11 +62,18 @@ class Charge:
     def __post_init__(self) -> None:
         check_decimal(self.included_units)
         if self.included_units < 0:
-            raise InvalidPrice(f"An allowance is zero units or more, not {self.included_units}.")
+            raise InvalidPrice(f"An allowance is zero units or more, not {self.included_units}.", "included_units")
         check_amounts(minimum=self.minimum, maximum=self.maximum, free_failures=self.free_failures)
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise InvalidPrice(
-                f"The minimum, {self.minimum}, is above the maximum, {self.maximum}. Enter a smaller one."
+                f"The minimum, {self.minimum}, is above the maximum, {self.maximum}. Enter a smaller one.",
+                "minimum",
+            )
+        if (self.included_units or self.conversion is not None) and not _charges_quantity(self.model):
+            raise InvalidPrice(
+                "This price is not for units but for single transactions or days. Leave out the allowance and the "
+                "conversion; what is free has a place of its own in the price.",
+                "included_units" if self.included_units else "conversion",
             )
 
     def prorate(self, share: ShareOfDays) -> Self:
@@ -78,8 +88,12 @@ class Charge:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RatedCharge:
+def _charges_quantity(model: ChargeModel | Matrix) -> bool:
+    """Whether what comes off the quantity changes the amount: seats go by days, some percentages by transaction."""
+    return not (isinstance(model, Seats) or (isinstance(model, Percentage) and model.needs_transactions))
+
+
+class RatedCharge(NamedTuple):
     """Usage, and what it costs under a charge: the figures of one line.
 
     Of ``quantity``, ``failures_free`` units were free because they failed. The rest, turned into billing units
@@ -114,94 +128,128 @@ def rate_charge(charge: Charge, usage: Usage | Decimal, currency: str) -> RatedC
     Raises TypeError unless the quantity is a Decimal or if the charge is a matrix, whose rows are lines of their own;
     ValueError for an unknown currency; NotRatable for usage that the price says nothing about.
     """
-    if isinstance(charge.model, Matrix):
+    model = charge.model
+    if isinstance(model, Matrix):
         raise TypeError("A matrix makes several lines; rate it by rate_lines.")
-    if not isinstance(usage, Usage):
-        usage = Usage(usage)
-    check_decimal(usage.quantity)
-    failures_free = free_of_failures(usage.failed, charge.free_failures) if usage.failed else ZERO
-    quantity = EXACT.subtract(usage.quantity, failures_free) if failures_free else usage.quantity
-    converted = None
+    if isinstance(usage, Usage):
+        return _rate_line(charge, model, usage.quantity, usage, currency, charge.included_units, charge.free_failures)
+    return _rate_line(charge, model, usage, NOTHING_USED, currency, charge.included_units, ZERO)
+
+
+def _rate_line(
+    charge: Charge,
+    model: ChargeModel,
+    measured: Decimal,
+    usage: Usage,
+    currency: str,
+    included_units: Decimal,
+    free_failures: Decimal | None,
+    values: Values | None = None,
+) -> RatedCharge:
+    """One line: of a whole charge, or of the row of a matrix with these values and what is still free for it.
+
+    A stage that a charge does not have is not called: most charges have two or three of them.
+    """
+    failures_free, converted, quantity = ZERO, None, measured
+    if usage.failed:
+        failures_free = free_of_failures(usage.failed, free_failures)
+        quantity = EXACT.subtract(measured, failures_free)
     if charge.conversion is not None:
         quantity = converted = charge.conversion.convert(quantity)
-    included_used, billable_quantity = take_allowance(quantity, charge.included_units)
-    rating = apply_model(charge.model, billable_quantity, usage)
-    priced = apply_bounds(rating.amount, charge.minimum, charge.maximum)
-    exact = in_money(priced, charge.pricing_unit)
+    included_used, billable_quantity = take_allowance(quantity, included_units) if included_units else (ZERO, quantity)
+    amount, tiers, components = apply_model(model, billable_quantity, usage)
+    if billable_quantity is not measured:
+        # What is left of a part without end has none either, and its price shows that far behind the point.
+        amount = settle(amount)
+    priced = amount
+    # The minimum and maximum of a matrix are for its rows together: see _bound_line.
+    if values is None and (charge.minimum is not None or charge.maximum is not None):
+        priced = apply_bounds(amount, charge.minimum, charge.maximum)
+    exact = priced if charge.pricing_unit is None else in_money(priced, charge.pricing_unit)
     return RatedCharge(
-        usage.quantity,
+        measured,
         included_used,
         billable_quantity,
         exact,
         round_money(exact, currency),
         currency,
-        rating.tiers,
-        rating.components,
+        tiers,
+        components,
         failures_free,
         converted,
-        None if priced is rating.amount else rating.amount,
+        None if priced is amount else amount,
         None if exact is priced else priced,
+        values,
     )
 
 
 def rate_lines(charge: Charge, usage: Usage, currency: str) -> tuple[RatedCharge, ...]:
     """Rate the usage of a period: one line, or one for each row of a matrix that was used, in the order of its rows.
 
-    What is free in a matrix is taken by its rows in their order. A minimum or maximum that the rows miss is a line of
-    its own below them, so that the lines add up. Raises NotRatable for usage that no row prices.
+    What is free in a matrix is taken by its rows in their order; a conversion rounds each row by itself. A minimum or
+    maximum that the rows miss is a line of its own below them, so that the lines add up. Raises NotRatable for usage
+    that no row prices.
     """
     if not isinstance(charge.model, Matrix):
         return (rate_charge(charge, usage, currency),)
-    lines = tuple(_rate_rows(charge, charge.model, usage, currency))
-    return (*lines, *_bound_line(charge, lines, currency))
+    lines = _rate_rows(charge, charge.model, usage, currency)
+    if charge.minimum is not None or charge.maximum is not None:
+        lines.extend(_bound_line(charge, lines, currency))
+    return tuple(lines)
 
 
-def _rate_rows(charge: Charge, matrix: Matrix, usage: Usage, currency: str) -> Iterator[RatedCharge]:
+def _rate_rows(charge: Charge, matrix: Matrix, usage: Usage, currency: str) -> list[RatedCharge]:
     included, free_failures = charge.included_units, charge.free_failures
+    lines = []
     for place, (quantity, failed) in sorted(_by_row(matrix, usage.groups).items()):
         row = matrix.rows[place]
-        line_charge = replace(
-            charge,
-            model=matrix.model_of(row),
-            included_units=included,
-            free_failures=free_failures,
-            minimum=None,
-            maximum=None,
+        row_usage = Usage(quantity, failed) if failed else NOTHING_USED
+        line = _rate_line(
+            charge, matrix.model_of(row), quantity, row_usage, currency, included, free_failures, row.values
         )
-        line = rate_charge(line_charge, Usage(quantity, failed=failed), currency)
-        included = EXACT.subtract(included, line.included_used)
-        if free_failures is not None:
+        if included:
+            included = EXACT.subtract(included, line.included_used)
+        if free_failures:
             free_failures = EXACT.subtract(free_failures, line.failures_free)
-        yield replace(line, values=row.values)
+        lines.append(line)
+    return lines
 
 
 def _by_row(matrix: Matrix, groups: tuple[UsageGroup, ...]) -> dict[int, tuple[Decimal, Decimal]]:
+    """The quantity that each row prices, and how much of it failed, by the row's place."""
     found: dict[int, tuple[Decimal, Decimal]] = {}
     for group in groups:
         if not group.quantity and not group.failed:
             continue
         place = matrix.row_for(group.values)
-        quantity, failed = found.get(place, (ZERO, ZERO))
-        found[place] = EXACT.add(quantity, group.quantity), EXACT.add(failed, group.failed)
+        known = found.get(place)
+        found[place] = (
+            (group.quantity, group.failed)
+            if known is None
+            else (EXACT.add(known[0], group.quantity), EXACT.add(known[1], group.failed))
+        )
     return found
 
 
-def _bound_line(charge: Charge, lines: tuple[RatedCharge, ...], currency: str) -> Iterator[RatedCharge]:
-    """The line that lifts a matrix to its minimum or cuts it to its maximum."""
+def _bound_line(charge: Charge, lines: Sequence[RatedCharge], currency: str) -> Iterator[RatedCharge]:
+    """The line that lifts a matrix to its minimum or cuts it to its maximum.
+
+    The bound is rounded, not the difference: so the lines add up to the bound as it would stand on a line of its own.
+    """
     total = ZERO
     for line in lines:
         total = EXACT.add(total, line.amount)
     for name, bound in (("minimum", charge.minimum), ("maximum", charge.maximum)):
         if bound is None:
             continue
-        target = in_money(bound, charge.pricing_unit)
+        target = round_money(in_money(bound, charge.pricing_unit), currency)
         if total < target if name == "minimum" else total > target:
             missing = EXACT.subtract(target, total)
-            yield RatedCharge(ZERO, ZERO, ZERO, missing, round_money(missing, currency), currency, bound=name)
+            yield RatedCharge(ZERO, ZERO, ZERO, missing, missing, currency, bound=name)
 
 
 def free_of_failures(failed: Decimal, free_failures: Decimal | None) -> Decimal:
-    """How many failed units are free of charge: all, or up to a number."""
+    """How many failed units are free of charge: all, or up to a number; none where corrections outweigh failures."""
     check_decimal(failed)
     return max(ZERO, failed if free_failures is None else min(failed, free_failures))
 
@@ -212,10 +260,11 @@ def take_allowance(quantity: Decimal, included_units: Decimal) -> tuple[Decimal,
     A negative quantity uses nothing of the allowance and gives nothing back to it.
     """
     check_decimal(quantity)
-    if not included_units:
+    if not included_units or quantity <= 0:
         return ZERO, quantity
-    included_used = max(ZERO, min(quantity, included_units))
-    return included_used, EXACT.subtract(quantity, included_used)
+    if quantity <= included_units:
+        return quantity, ZERO
+    return included_units, EXACT.subtract(quantity, included_units)
 
 
 def apply_model(model: ChargeModel, billable_quantity: Decimal, usage: Usage) -> ModelRating:
@@ -226,9 +275,9 @@ def apply_model(model: ChargeModel, billable_quantity: Decimal, usage: Usage) ->
 def apply_bounds(amount: Decimal, minimum: Decimal | None, maximum: Decimal | None) -> Decimal:
     """The amount, lifted to the minimum or cut to the maximum of the charge. A minimum holds without usage too."""
     if minimum is not None and amount < minimum:
-        return minimum
+        return settle(minimum)
     if maximum is not None and amount > maximum:
-        return maximum
+        return settle(maximum)
     return amount
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 from apps.pricing.charge_models.base import ONE, ZERO, InvalidPrice
-from apps.pricing.money import EXACT, check_decimal
+from apps.pricing.money import EXACT, check_decimal, fix_point
 
 ROUNDINGS = {"ceil": ROUND_CEILING, "floor": ROUND_FLOOR, "half_up": ROUND_HALF_UP}
 
@@ -25,15 +25,16 @@ class Conversion:
     def __post_init__(self) -> None:
         check_decimal(self.divide_by)
         if self.divide_by <= 0:
-            raise InvalidPrice(f"A quantity is divided by a number above 0, not by {self.divide_by}.")
+            raise InvalidPrice(f"A quantity is divided by a number above 0, not by {self.divide_by}.", "divide_by")
         if self.rounding and self.rounding not in ROUNDINGS:
-            raise InvalidPrice(f"“{self.rounding}” is no rounding. Use {', '.join(ROUNDINGS)}, or none.")
+            raise InvalidPrice(f"“{self.rounding}” is no rounding. Use {', '.join(ROUNDINGS)}, or none.", "rounding")
 
     def convert(self, quantity: Decimal) -> Decimal:
         """The quantity in billing units. Whole units are found by remainder: a quotient may lose its last digit."""
+        check_decimal(quantity)
         if not self.rounding:
-            return EXACT.divide(quantity, self.divide_by)
-        whole, rest = EXACT.divmod(abs(quantity), self.divide_by)
+            return fix_point(EXACT.divide(quantity, self.divide_by))
+        whole, rest = EXACT.divmod(EXACT.abs(quantity), self.divide_by)
         is_negative = quantity < 0
         if self.rounding == "half_up":
             goes_up = EXACT.multiply(rest, Decimal(2)) >= self.divide_by

@@ -10,6 +10,7 @@ from apps.pricing.charge_models.base import Calculation, ChargeModel, ModelRatin
 from apps.pricing.charge_models.matrix import Matrix
 from apps.pricing.charges import Charge, PricingUnit, RatedCharge
 from apps.pricing.formatting import TIMES, format_decimal, format_quantity, format_unit_amount, format_units
+from apps.pricing.money import EXACT
 from apps.pricing.periods import ShareOfDays
 
 
@@ -100,7 +101,7 @@ def _conversion_step(rated: RatedCharge, charge: Charge, converted: Decimal) -> 
     rounding = words.get(conversion.rounding, "") if conversion else ""
     divisor = format_quantity(conversion.divide_by) if conversion else ""
     return (
-        f"{_count(rated.quantity - rated.failures_free)} ÷ {divisor}{rounding} "
+        f"{_count(EXACT.subtract(rated.quantity, rated.failures_free))} ÷ {divisor}{rounding} "
         f"{_are(converted)} {_count(converted)} billing {'unit' if converted == 1 else 'units'}."
     )
 

@@ -1,10 +1,12 @@
 """The order in which an invoice is computed: each stage, and the reason for its place.
 
 The quantities come first, and from outside: usage is measured for each charge and window, and a period is split into
-windows wherever its terms change. From there on every amount is decided here.
+windows wherever its terms change. From there on every amount is decided here. The stages up
+to the line rounding make one line, and ``charges.rate_charge`` runs those that a charge has; of a matrix each row is
+such a line, and its minimum and maximum are a line below them.
 
-A later stage takes its place in this list together with the code that runs it: discounts, minimums and commitments,
-lots and tax belong between the subtotal and the total.
+A later stage takes its place in this list together with the code that runs it: discounts, commitments, lots and tax
+belong between the subtotal and the total.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from apps.pricing.charge_models.base import ZERO
-from apps.pricing.charges import apply_model, take_allowance
+from apps.pricing.charges import apply_bounds, apply_model, free_of_failures, in_money, take_allowance
+from apps.pricing.conversion import Conversion
 from apps.pricing.money import exact_arithmetic, round_money
 
 
@@ -55,6 +58,16 @@ def add_lines(amounts: Sequence[Decimal], currency: str) -> Decimal:
 
 INVOICE_STAGES: tuple[Stage, ...] = (
     Stage(
+        name="Failures",
+        function=free_of_failures,
+        reason="First, because what is free as a failure uses up nothing of an allowance and starts no billing unit.",
+    ),
+    Stage(
+        name="Conversion",
+        function=Conversion.convert,
+        reason="Before the allowance, because allowances and tiers are agreed in billing units.",
+    ),
+    Stage(
         name="Allowance",
         function=take_allowance,
         reason="Before the model, because included units must not fill its tiers.",
@@ -63,6 +76,16 @@ INVOICE_STAGES: tuple[Stage, ...] = (
         name="Charge model",
         function=apply_model,
         reason="At full precision, because rounding parts of a line would round it more than once.",
+    ),
+    Stage(
+        name="Minimum and maximum",
+        function=apply_bounds,
+        reason="After the model, whose amount they bound; before money, because they are agreed in the price's unit.",
+    ),
+    Stage(
+        name="Money",
+        function=in_money,
+        reason="As late as can be, because amounts of a pricing unit such as credits are not rounded to its parts.",
     ),
     Stage(
         name="Line rounding",

@@ -26,6 +26,13 @@ EXACT = decimal.Context(
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.FloatOperation],
 )
 _SETTLED_UNIT = Decimal(1).scaleb(-SETTLED_DECIMALS)
+# Money is rounded half away from zero (ADR 0001); a context of its own costs half of naming the mode at each call.
+_HALF_AWAY_FROM_ZERO = decimal.Context(prec=PRECISION, rounding=ROUND_HALF_UP, traps=[decimal.InvalidOperation])
+
+# A part of a quantity that does not end stops at this decimal, whatever its size: so a third and two thirds of a
+# bound meet exactly, and a quantity never passes a bound by a last digit. With 18 digits before the point it fits.
+FIXED_DECIMALS = 56
+_FIXED_UNIT = Decimal(1).scaleb(-FIXED_DECIMALS)
 
 
 def exact_arithmetic() -> AbstractContextManager[decimal.Context]:
@@ -36,12 +43,24 @@ def exact_arithmetic() -> AbstractContextManager[decimal.Context]:
 def settle(exact: Decimal) -> Decimal:
     """Drop the trace of divisions that do not end, so that three thirds make a whole again.
 
+    A product of a quantity and a price with their 12 decimals needs no settling; whatever is divided does.
+
     An amount with at most 40 decimals is returned as it is. This keeps every digit that decides a rounding: it is
     not the rounding of an amount to money, which is ``round_money``. Raises decimal.InvalidOperation for amounts
     from 10^36 on, which no price and no quantity reach.
     """
-    settled = exact.quantize(_SETTLED_UNIT, context=EXACT)
+    settled = EXACT.quantize(exact, _SETTLED_UNIT)
     return exact if settled == exact else settled
+
+
+def fix_point(part: Decimal) -> Decimal:
+    """Stop a part without end at its 56th decimal; a number with fewer decimals is returned as it is.
+
+    Quotients keep 76 digits, so the larger one has fewer decimals, and what is left of a bound would differ from the
+    bound that is prorated the same way. Raises decimal.InvalidOperation from 10^20 on, which no quantity reaches.
+    """
+    fixed = EXACT.quantize(part, _FIXED_UNIT)
+    return part if fixed == part else fixed
 
 
 @lru_cache
@@ -63,8 +82,9 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     The result has exactly the decimals of the currency and is never a negative zero. Raises TypeError unless the
     amount is a Decimal, ValueError for an unknown currency or an amount that is not a number.
     """
-    check_decimal(amount)
-    rounded = amount.quantize(_minor_unit(currency), rounding=ROUND_HALF_UP, context=EXACT)
+    if type(amount) is not Decimal or not amount.is_finite():  # The usual answer, without the cost of a call.
+        check_decimal(amount)
+    rounded = _HALF_AWAY_FROM_ZERO.quantize(amount, _minor_unit(currency))
     return rounded if rounded else rounded.copy_abs()
 
 

@@ -17,7 +17,7 @@ from itertools import count, pairwise, takewhile
 from typing import Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apps.pricing.money import check_decimal, exact_arithmetic
+from apps.pricing.money import EXACT, check_decimal, exact_arithmetic, fix_point
 
 ONE_DAY = dt.timedelta(days=1)
 ONE_SECOND = dt.timedelta(seconds=1)
@@ -98,10 +98,9 @@ class ShareOfDays:
         return self.days == self.of
 
     def apply(self, amount: Decimal) -> Decimal:
-        """This part of an amount. Multiplied first, so that only a result without an end loses its last digits."""
+        """This part of an amount or a quantity. Multiplied first, so that only a result without an end is cut."""
         check_decimal(amount)
-        with exact_arithmetic():
-            return amount * self.days / self.of
+        return fix_point(EXACT.divide(EXACT.multiply(amount, self.days), self.of))
 
     def undo(self, part: Decimal) -> Decimal:
         """The amount of which ``part`` is this part. Raises ValueError for a share of no days."""

@@ -587,7 +587,7 @@ class PriceMatrixRow(models.Model):
 
     price_version = models.ForeignKey(PriceVersion, on_delete=models.CASCADE, related_name="rows")
     position = models.PositiveIntegerField()
-    values = ArrayField(models.CharField(max_length=500, null=True))
+    values = ArrayField(models.CharField(max_length=500, null=True, blank=True))
     unit_amount = UnitAmountField()
 
     class Meta:

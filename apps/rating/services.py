@@ -16,16 +16,18 @@ from typing import ParamSpec, TypeVar
 from apps.billable_metrics.models import MetricVersion
 from apps.billable_metrics.models import version_in_force as metric_version_in_force
 from apps.common.errors import BillingError
+from apps.common.formatting import format_days
 from apps.contracts.models import Contract, ContractPhase
 from apps.contracts.selectors import days_of_price_changes, price_version_paid
-from apps.pricing.charges import rate_charge
+from apps.pricing.charge_models.base import NotRatable
+from apps.pricing.charges import Charge, RatedCharge, rate_lines
 from apps.pricing.invoice_pipeline import invoice_totals
 from apps.pricing.periods import Period, ShareOfDays, share_of, start_of_day
 from apps.products.models import Price, PriceVersion
 from apps.products.selectors import prices_by_plan_version
 from apps.products.terms import charge_of
+from apps.rating.measuring import NO_USAGE, ChargedUsage, Meter, events_of_line, measure_charges, meter_of
 from apps.rating.values import PeriodToRate, RatedLine, RatedPeriod, RatingRefused
-from apps.usage.selectors import MeasuredUsage, UsageWindow, measure_usage
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,6 @@ UNEXPECTED_ERROR = "unexpected_error"
 # What the columns of an invoice hold. Beyond lies no real usage but a fault in what was sent.
 QUANTITY_LIMIT = Decimal(10) ** 18
 AMOUNT_LIMIT = Decimal(10) ** 16
-NOTHING_USED = MeasuredUsage(quantity=Decimal(0), event_count=0)
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -61,15 +62,34 @@ class BeyondAnyInvoice(BillingError):
         )
 
 
+class UsageWithoutPrice(BillingError):
+    """Usage that a price says nothing about, such as values that no row of its matrix prices."""
+
+    code = "usage_without_price"
+
+    def __init__(self, window: _ChargeWindow, fault: NotRatable) -> None:
+        days = format_days(window.window.first_date, window.window.last_date)
+        super().__init__(f"“{window.price.name}” does not price all usage of {days}. {fault}")
+
+
 @dataclass(frozen=True, slots=True)
 class _ChargeWindow:
-    """A stretch of a period in which one price version of one price holds."""
+    """A stretch of a period in which one price version of one price holds; ``charge`` is that for its share of days.
+
+    Contracts that pay the same price over the same days have the same window, so it knows nothing of a customer.
+    """
 
     price: Price
     version: PriceVersion
     window: Period
     share: ShareOfDays
     metric_version: MetricVersion | None
+    charge: Charge
+    meter: Meter | None
+
+
+# The windows of each stretch under a plan, by all that decides them.
+_KnownWindows = dict[tuple[object, ...], list[_ChargeWindow]]
 
 
 def rate_period(
@@ -93,8 +113,9 @@ def rate_periods(
     """
     phases = _phases_by_contract(requests)
     prices = prices_by_plan_version({phase.plan_version_id for found in phases.values() for phase in found})
+    known: _KnownWindows = {}
     planned = [
-        _or_refused(request, _charge_windows, request, phases[request.contract.pk], prices, as_of)
+        _or_refused(request, _charge_windows, request, phases[request.contract.pk], prices, as_of, known)
         for request in requests
     ]
     usage = _measure(requests, planned, stored_before, as_of)
@@ -140,28 +161,35 @@ def _charge_windows(
     phases: Sequence[ContractPhase],
     prices: Mapping[int, list[Price]],
     as_of: dt.datetime,
+    known: _KnownWindows,
 ) -> list[_ChargeWindow]:
     """Split the period wherever the plan or a price changes inside it."""
     nominal = request.contract.billing_cycle.period_containing(request.period.start_at)
-    stretches = list(_phase_stretches(request, phases))
-    return [
-        _ChargeWindow(
-            price=price,
-            version=version,
-            window=window,
-            share=share_of(window, nominal),
-            metric_version=_metric_version(price, window, as_of),
-        )
-        for stretch, phase in stretches
-        for price in prices.get(phase.plan_version_id, [])
-        for window, version in _version_windows(price, stretch, phase, request.contract.currency, as_of)
-    ]
+    windows: list[_ChargeWindow] = []
+    for stretch, phase in _phase_stretches(request, phases):
+        key = (phase.plan_version_id, phase.grandfathered_at, request.contract.currency, stretch, nominal)
+        if key not in known:
+            known[key] = [
+                _charge_window(price, version, window, nominal, as_of)
+                for price in prices.get(phase.plan_version_id, [])
+                for window, version in _version_windows(price, stretch, phase, request.contract.currency, as_of)
+            ]
+        windows.extend(known[key])
+    return windows
 
 
-def _metric_version(price: Price, window: Period, as_of: dt.datetime) -> MetricVersion | None:
-    if price.metric is None:
-        return None
-    return metric_version_in_force(price.metric.versions.all(), at=window.start_at, known_at=as_of)
+def _charge_window(
+    price: Price, version: PriceVersion, window: Period, nominal: Period, as_of: dt.datetime
+) -> _ChargeWindow:
+    share = share_of(window, nominal)
+    charge = charge_of(version)
+    if not share.is_whole:
+        charge = charge.prorate(share)
+    metric_version, meter = None, None
+    if price.metric is not None:
+        metric_version = metric_version_in_force(price.metric.versions.all(), at=window.start_at, known_at=as_of)
+        meter = meter_of(charge, metric_version, window, share.of)
+    return _ChargeWindow(price, version, window, share, metric_version, charge, meter)
 
 
 def _phase_stretches(request: PeriodToRate, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
@@ -200,40 +228,40 @@ def _measure(
     planned: Sequence[list[_ChargeWindow] | RatingRefused],
     stored_before: dt.datetime | None,
     as_of: dt.datetime,
-) -> list[list[MeasuredUsage]]:
-    """Measure every window of every period in one read; a recurring charge measures as nothing used."""
-    wanted = [
-        (
-            index,
-            position,
-            UsageWindow(
-                request.contract.customer_id,
-                window.metric_version,
-                window.window.start_at,
-                window.window.end_at,
-            ),
-        )
-        for index, (request, windows) in enumerate(zip(requests, planned, strict=True))
-        if not isinstance(windows, RatingRefused)
-        for position, window in enumerate(windows)
-        if window.metric_version is not None
+) -> list[list[ChargedUsage]]:
+    """Measure every window of every period at once; a charge without a metric measures as nothing used."""
+    usage: list[list[ChargedUsage]] = [
+        [] if isinstance(windows, RatingRefused) else [NO_USAGE] * len(windows) for windows in planned
     ]
-    usage = [[] if isinstance(windows, RatingRefused) else [NOTHING_USED] * len(windows) for windows in planned]
-    measured = measure_usage([window for _, _, window in wanted], stored_before=stored_before, as_of=as_of)
-    for (index, position, _), found in zip(wanted, measured, strict=True):
-        usage[index][position] = found
+    places: list[tuple[list[ChargedUsage], int]] = []
+    asked: list[tuple[int, Meter]] = []
+    for request, windows, found in zip(requests, planned, usage, strict=True):
+        if isinstance(windows, RatingRefused):
+            continue
+        for position, window in enumerate(windows):
+            if window.meter is not None:
+                places.append((found, position))
+                asked.append((request.contract.customer_id, window.meter))
+    for (found, position), measured in zip(
+        places, measure_charges(asked, stored_before=stored_before, as_of=as_of), strict=True
+    ):
+        found[position] = measured
     return usage
 
 
 def _rate(
     request: PeriodToRate,
     windows: Sequence[_ChargeWindow],
-    usage: Sequence[MeasuredUsage],
+    usage: Sequence[ChargedUsage],
     as_of: dt.datetime,
     stored_before: dt.datetime | None,
 ) -> RatedPeriod:
     currency = request.contract.currency
-    lines = tuple(_rate_line(window, measured, currency) for window, measured in zip(windows, usage, strict=True))
+    lines = tuple(
+        line
+        for window, measured in zip(windows, usage, strict=True)
+        for line in _rate_window(window, measured, currency)
+    )
     totals = invoice_totals([line.amount for line in lines], currency)
     if totals.total.copy_abs() >= AMOUNT_LIMIT:
         raise BeyondAnyInvoice("The total", totals.total)
@@ -248,13 +276,20 @@ def _rate(
     )
 
 
-def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) -> RatedLine:
-    if measured.quantity.copy_abs() >= QUANTITY_LIMIT:
-        raise BeyondAnyInvoice(f"The quantity of “{window.price.name}”", measured.quantity)
-    charge = charge_of(window.version)
-    if not window.share.is_whole:
-        charge = charge.prorate(window.share)
-    rated = rate_charge(charge, measured.quantity, currency)
+def _rate_window(window: _ChargeWindow, measured: ChargedUsage, currency: str) -> list[RatedLine]:
+    """The lines of one charge window: one, or one for each row of a matrix that was used."""
+    if measured.usage.quantity.copy_abs() >= QUANTITY_LIMIT:
+        raise BeyondAnyInvoice(f"The quantity of “{window.price.name}”", measured.usage.quantity)
+    try:
+        rated_lines = rate_lines(window.charge, measured.usage, currency)
+    except NotRatable as fault:
+        raise UsageWithoutPrice(window, fault) from fault
+    return [_rated_line(window, measured, rated) for rated in rated_lines]
+
+
+def _rated_line(window: _ChargeWindow, measured: ChargedUsage, rated: RatedCharge) -> RatedLine:
+    if rated.quantity.copy_abs() >= QUANTITY_LIMIT:
+        raise BeyondAnyInvoice(f"The quantity of “{window.price.name}”", rated.quantity)
     if rated.amount.copy_abs() >= AMOUNT_LIMIT:
         raise BeyondAnyInvoice(f"The amount of “{window.price.name}”", rated.amount)
     return RatedLine(
@@ -262,8 +297,8 @@ def _rate_line(window: _ChargeWindow, measured: MeasuredUsage, currency: str) ->
         price_version=window.version,
         window=window.window,
         share=window.share,
-        event_count=measured.event_count,
+        event_count=events_of_line(window.charge, measured, rated),
         metric_version=window.metric_version,
-        charge=charge,
+        charge=window.charge,
         rated=rated,
     )

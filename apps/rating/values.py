@@ -11,6 +11,7 @@ from apps.contracts.models import Contract
 from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.invoice_pipeline import InvoiceTotals
 from apps.pricing.periods import Period, ShareOfDays
+from apps.products.estimates import label_of
 from apps.products.models import Price, PriceVersion
 
 
@@ -24,9 +25,10 @@ class PeriodToRate:
 
 @dataclass(frozen=True, slots=True)
 class RatedLine:
-    """One charge over one window: what was measured, by which price version, and what it costs.
+    """One line of a charge over one window: what was measured, by which price version, and what it costs.
 
-    ``share`` is the window's part of the nominal billing period, by days.
+    A charge has one line, or one for each row of its matrix that was used. ``share`` is the window's part of the
+    nominal billing period, by days; ``charge`` is the price by that share.
     """
 
     price: Price
@@ -37,6 +39,12 @@ class RatedLine:
     metric_version: MetricVersion | None
     charge: Charge
     rated: RatedCharge
+
+    @property
+    def name(self) -> str:
+        """The name of the price, and what tells the line from its others: ``Tokens: gpt-4, input``."""
+        label = label_of(self.charge, self.rated)
+        return f"{self.price.name}: {label}" if label else self.price.name
 
     @property
     def amount(self) -> Decimal:

@@ -136,9 +136,18 @@ def test_a_metric_is_made_with_all_that_defines_it(page: Client) -> None:
     assert "failed,&quot;not ok, but&quot;" in shown
 
 
+def test_outcomes_that_count_as_failed_may_be_named_though_every_event_counts(page: Client) -> None:
+    post(page, url_of(METRIC, "add"), metric_fields(outcome_property="status", outcome_values="failed, timeout"))
+
+    definition = definition_of(BillableMetric.objects.get())
+    assert (definition.outcome_property, definition.outcome_values) == ("status", ("failed", "timeout"))
+    assert definition.tells_failures
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "fault"),
     [
+        ({"outcome_property": "status"}, "outcome_values", "List the outcomes"),
         ({"value_property": ""}, "value_property", "Name the property that holds the value"),
         ({"aggregation": "count"}, "value_property", "A count takes no value"),
         ({"value_expression": "a + b"}, "value_expression", "not both"),

@@ -75,7 +75,8 @@ def condition(operator: FilterOperator, *values: str, name: str = "model") -> Pr
         ({"group_by": ("a", "a")}, "group_by", "each dimension once"),
         ({"group_by": tuple("abcdefghi")}, "group_by", "at most 8 dimensions"),
         ({"group_by": ("",)}, "group_by", "name of a property"),
-        ({"outcome_property": "status"}, "outcome_policy", "Say whether"),
+        ({"outcome_property": "status"}, "outcome_values", "List the outcomes"),
+        ({"outcome_values": ("failed",)}, "outcome_property", "holds the outcome"),
         ({"outcome_policy": OutcomePolicy.ONLY, "outcome_values": ("ok",)}, "outcome_property", "holds the outcome"),
         ({"outcome_policy": OutcomePolicy.ONLY, "outcome_property": "status"}, "outcome_values", "List the outcomes"),
         (

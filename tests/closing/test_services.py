@@ -23,7 +23,7 @@ from apps.closing.tasks import resume_runs
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.services import end_contract
 from apps.invoices.models import Invoice, InvoiceStatus
-from apps.products.models import PriceVersion
+from apps.products.models import ChargeModelName, PriceVersion
 from tests.builders import active_contract, active_contracts, flat_fee, per_unit, published_plan, record_usage
 from tests.conftest import utc
 from tests.factories import BillableMetricFactory, CustomerFactory
@@ -222,7 +222,12 @@ def test_a_price_recorded_after_the_run_began_is_not_known_to_it() -> None:
     active_contract(published_plan(flat_fee("49.00")))
     run = start_close_run(as_of=DECEMBER_2)
     price = PriceVersion.objects.get().price
-    PriceVersion.objects.create(price=price, recorded_at=DECEMBER_2 + dt.timedelta(seconds=1), flat_amount=Decimal(1))
+    PriceVersion.objects.create(
+        price=price,
+        charge_model=ChargeModelName.FLAT,
+        recorded_at=DECEMBER_2 + dt.timedelta(seconds=1),
+        flat_amount=Decimal(1),
+    )
 
     work_run(run_id=run.pk, now=DECEMBER_2)
 

@@ -17,11 +17,16 @@ from apps.contracts.models import Contract
 from apps.customers.models import Customer
 from apps.invoices import after_invoicing
 from apps.invoices.after_invoicing import ChangedLine, changed_after_invoicing
+from apps.invoices.billing_of_events import billing_of
 from apps.invoices.models import Invoice
 from apps.invoices.selectors import average_rates
 from apps.invoices.services.issuing import issue_invoices
+from apps.pricing.charge_models.matrix import MatrixRow
+from apps.products.models import ChargeModelName
+from apps.products.terms import PriceTerms
 from apps.usage.models import UsageEvent
 from apps.usage.selectors import place_of, unattributed_groups
+from apps.usage.selectors.way import measurements_of
 from apps.usage.services import (
     EventChanges,
     EventInput,
@@ -31,7 +36,7 @@ from apps.usage.services import (
     replace_event,
     void_events,
 )
-from tests.builders import active_contract, flat_fee, graduated, per_unit, published_plan
+from tests.builders import PlannedPrice, active_contract, flat_fee, graduated, per_unit, published_plan
 from tests.conftest import utc
 from tests.factories import BillableMetricFactory, CustomerFactory
 
@@ -150,14 +155,94 @@ def test_lines_of_drafts_and_of_long_ago_are_not_watched(lumen: Contract, monkey
     assert changed() == []
 
 
+@pytest.fixture
+def matrix() -> Contract:
+    """Tokens by model: gpt-4 at 0.10, and all others at 0.01."""
+    metric: BillableMetric = BillableMetricFactory(code="tokens", name="Tokens", group_by=("model",))
+    rows = (MatrixRow(("gpt-4",), Decimal("0.10")), MatrixRow((None,), Decimal("0.01")))
+    terms = PriceTerms(ChargeModelName.MATRIX, dimensions=("model",), rows=rows)
+    plan = published_plan(PlannedPrice("Tokens", terms, metric), code="matrix")
+    return active_contract(plan, customer=CustomerFactory(external_id="matrix", timezone="UTC"))
+
+
+def use_model(event_id: str, model: str, tokens: int) -> None:
+    data = {"input_tokens": tokens, "model": model}
+    record_events(
+        events=[EventInput("gateway", event_id, "llm.completion", "matrix", NOVEMBER_10, data)], api_key_id=None
+    )
+
+
+def test_late_usage_of_a_matrix_is_rated_by_its_row(matrix: Contract) -> None:
+    use_model("a", "gpt-4", 100)
+    use_model("b", "haiku", 100)
+    close_and_issue()
+
+    use_model("late", "gpt-4", 50)
+
+    [found] = changed()
+    assert (found.name, found.quantity_difference, found.amount_difference) == (
+        "Tokens: gpt-4",
+        Decimal(50),
+        Decimal("5.00"),
+    )
+
+
+def test_late_usage_of_a_row_that_had_none_is_listed(matrix: Contract) -> None:
+    use_model("a", "gpt-4", 100)
+    close_and_issue()
+
+    use_model("late", "haiku", 200)
+
+    [found] = changed()
+    assert (found.name, found.quantity_billed, found.amount_difference) == (
+        "Tokens: all other usage",
+        Decimal(0),
+        Decimal("2.00"),
+    )
+
+
+def test_an_event_stands_on_the_line_of_its_row_only(page: Client, matrix: Contract) -> None:
+    use_model("a", "gpt-4", 100)
+    use_model("b", "haiku", 100)
+    close_and_issue()
+
+    event = place("b")
+    found = billing_of(event, counted_by=counted_by(event), now=DECEMBER_3)
+
+    assert [on.line.description for on in found.lines] == ["Tokens: all other usage"]
+
+
+def counted_by(event: UsageEvent) -> dict[int, int]:
+    return {one.version.pk: one.version.metric_id for one in measurements_of(event) if one.is_counted}
+
+
+def test_seats_that_were_held_on_other_days_are_listed_though_there_are_as_many() -> None:
+    metric: BillableMetric = BillableMetricFactory(code="seats", carries_over=True)
+    terms = PriceTerms(ChargeModelName.SEATS, unit_amount=Decimal(30), prorates_removed=False)
+    contract = active_contract(published_plan(PlannedPrice("Seats", terms, metric), code="seats"))
+    name = contract.customer.external_id
+    # Two seats for five days, and none before and after: from their day on they are charged to the end.
+    use("add", 2, at=utc(2023, 11, 21), subject=name)
+    use("remove", -2, at=utc(2023, 11, 26), subject=name)
+    invoice = close_and_issue()
+    assert str(invoice.total.amount) == "20.0000"
+
+    for event_id, day in (("add", 11), ("remove", 16)):
+        changes = EventChanges(occurred_at=utc(2023, 11, day))
+        replace_event(event=place_of(place(event_id)), changes=changes, reason="x", actor=None)
+
+    [found] = changed()
+    assert (found.quantity_difference, found.amount_difference) == (Decimal(0), Decimal("20.00"))
+
+
 def test_only_what_may_have_changed_is_measured_again(
     lumen: Contract, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     backfill_metrics()
     use("a", 100)
     close_and_issue()
-    # The lines, and the one look at the buckets: neither quantities nor price versions.
-    with django_assert_num_queries(2):
+    # The lines, beside the one look at the buckets: neither quantities nor price versions.
+    with django_assert_num_queries(1):
         changed()
 
 

@@ -7,8 +7,19 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from apps.pricing.charge_models.base import Tier
+from apps.pricing.charge_models.amount_in_event import AmountInEvent
+from apps.pricing.charge_models.base import ChargeModel, LevelDays, Tier, Usage
+from apps.pricing.charge_models.flat import Flat
 from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charge_models.graduated_percentage import GraduatedPercentage
+from apps.pricing.charge_models.package import Package
+from apps.pricing.charge_models.per_unit import PerUnit
+from apps.pricing.charge_models.percentage import Percentage
+from apps.pricing.charge_models.seats import Seats
+from apps.pricing.charge_models.stairstep import Stairstep
+from apps.pricing.charge_models.volume import Volume
+from apps.pricing.charges import Charge, PricingUnit
+from apps.pricing.conversion import Conversion
 from apps.pricing.periods import Period
 
 CURRENCIES = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3, "CLF": 4}
@@ -66,6 +77,12 @@ def tier_lists(
     return tuple(Tier(up_to=end, unit_amount=draw(unit_amounts), flat_amount=draw(flat_fees)) for end in [*ends, None])
 
 
+conversions = st.builds(
+    Conversion,
+    st.sampled_from([Decimal(1), Decimal(7), Decimal(60), Decimal("0.25"), Decimal(1_000_000)]),
+    st.sampled_from(["", "ceil", "floor", "half_up"]),
+)
+pricing_units = st.builds(PricingUnit, st.just("credit"), st.just("credits"), unit_amounts)
 graduated_prices = st.builds(Graduated, tiers=tier_lists(), per_units=per_units)
 
 
@@ -75,3 +92,90 @@ def periods(draw: st.DrawFn) -> Period:
     start_at = draw(instants)
     length = draw(st.timedeltas(min_value=dt.timedelta(seconds=1), max_value=dt.timedelta(days=731)))
     return Period(start_at=start_at, end_at=start_at + length, zone=draw(zones))
+
+
+@st.composite
+def wrapped_charges(draw: st.DrawFn, models: st.SearchStrategy[ChargeModel]) -> Charge:
+    """A model with all that may stand around it."""
+    minimum, maximum = sorted([draw(exact_amounts.map(abs)), draw(exact_amounts.map(abs))])
+    return Charge(
+        draw(models),
+        included_units=draw(st.one_of(st.just(Decimal(0)), quantities)),
+        prorates_included=draw(st.booleans()),
+        minimum=draw(st.sampled_from([None, minimum])),
+        maximum=draw(st.sampled_from([None, maximum])),
+        conversion=draw(st.one_of(st.none(), conversions)),
+        free_failures=draw(st.one_of(st.none(), st.just(Decimal(0)), quantities)),
+        pricing_unit=draw(st.one_of(st.none(), pricing_units)),
+    )
+
+
+@st.composite
+def failing_usage(draw: st.DrawFn) -> Usage:
+    """A quantity of which a part failed."""
+    quantity, failed = draw(quantities), draw(quantities)
+    return Usage(quantity, failed=min(quantity, failed))
+
+
+# Small whole numbers meet the bounds of tiers and packages often, where any mistake would be.
+small = st.integers(0, 40).map(Decimal)
+near_small = st.one_of(small, decimals("0", "40", 2))
+cents = decimals("0", "5", 3)
+
+
+@st.composite
+def small_tiers(draw: st.DrawFn, *, packages: bool = True, unit_prices: bool = True) -> tuple[Tier, ...]:
+    """Tiers with bounds within the small numbers, flat fees, perhaps packages, and perhaps an end."""
+    ends: list[Decimal | None] = [*sorted(draw(st.sets(near_small.filter(bool), min_size=1, max_size=4)))]
+    if draw(st.booleans()):
+        ends.append(None)
+    sizes = st.sampled_from([None, None, Decimal(3), Decimal(10)]) if packages else st.none()
+    return tuple(
+        Tier(end, draw(cents) if unit_prices else Decimal(0), draw(cents), draw(sizes) if unit_prices else None)
+        for end in ends
+    )
+
+
+@st.composite
+def percentages(draw: st.DrawFn) -> Percentage:
+    low, high = sorted([draw(cents), draw(cents)])
+    nothing = st.just(Decimal(0))
+    return Percentage(
+        draw(cents),
+        draw(st.one_of(nothing, cents)),
+        draw(st.one_of(nothing, st.integers(0, 4).map(Decimal))),
+        draw(st.one_of(nothing, near_small)),
+        draw(st.sampled_from([None, low])),
+        draw(st.sampled_from([None, high])),
+    )
+
+
+small_per_units = st.sampled_from([Decimal(1), Decimal(7), Decimal(60), Decimal(1000)])
+unit_models: st.SearchStrategy[ChargeModel] = st.one_of(
+    st.builds(Flat, cents),
+    st.builds(PerUnit, cents, small_per_units),
+    st.builds(Package, cents, st.sampled_from([Decimal(1), Decimal(5), Decimal("2.5")])),
+    st.builds(Graduated, small_tiers(), small_per_units, st.booleans()),
+    st.builds(Volume, small_tiers(), small_per_units, st.booleans()),
+    st.builds(Stairstep, small_tiers(unit_prices=False), st.booleans()),
+    st.builds(GraduatedPercentage, small_tiers(packages=False), st.booleans()),
+    st.builds(AmountInEvent, cents),
+)
+"""Models that look at the quantity alone."""
+
+seat_models = st.builds(Seats, cents, st.integers(0, 3).map(Decimal), st.booleans(), st.booleans())
+
+
+@st.composite
+def transactions(draw: st.DrawFn) -> Usage:
+    """Amounts in the order of time, some of them corrections, and their sum."""
+    amounts = tuple(draw(st.lists(st.one_of(near_small, near_small.map(lambda amount: -amount)), max_size=6)))
+    return Usage(sum(amounts, Decimal(0)), count=len(amounts), transactions=amounts)
+
+
+@st.composite
+def levels(draw: st.DrawFn) -> Usage:
+    """Levels that stand for some days each, in a period that may be longer."""
+    stretches = draw(st.lists(st.builds(LevelDays, st.integers(-1, 8).map(Decimal), st.integers(1, 5)), min_size=1))
+    days = sum(level.days for level in stretches)
+    return Usage(Decimal(1), levels=tuple(stretches), of_days=days + draw(st.integers(0, 10)))

@@ -6,21 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.pricing.charge_models.base import ChargeModel, Tier
+from apps.pricing.charge_models.base import ChargeModel, InvalidPrice, NotRatable, Tier, Usage
 from apps.pricing.charge_models.flat import Flat
 from apps.pricing.charge_models.graduated import Graduated
+from apps.pricing.charge_models.matrix import Matrix
 from apps.pricing.charge_models.per_unit import PerUnit
-from apps.pricing.charges import Charge, RatedCharge, rate_charge, take_allowance
+from apps.pricing.charges import Charge, PricingUnit, RatedCharge, rate_charge, take_allowance
 from apps.pricing.money import exact_arithmetic, round_money
 from apps.pricing.periods import ShareOfDays
 from tests.pricing.strategies import (
     currencies,
     decimals,
     exact_amounts,
+    failing_usage,
     graduated_prices,
+    near_small,
     per_units,
     quantities,
     unit_amounts,
+    unit_models,
+    wrapped_charges,
 )
 
 CALLS = PerUnit(unit_amount=Decimal("0.10"), per_units=Decimal(1000))
@@ -92,11 +97,19 @@ def test_the_allowance_and_the_model_are_prorated_together() -> None:
 
     prorated = Charge(Graduated(tiers), included_units=Decimal(100_000)).prorate(ShareOfDays(10, 30))
 
-    with exact_arithmetic():
-        assert prorated.included_units == Decimal(100_000) * 10 / 30
-        assert prorated.model == Graduated(
-            (Tier(Decimal(1000) * 10 / 30, Decimal("0.02"), Decimal(2)), Tier(None, Decimal("0.01")))
-        )
+    assert prorated.included_units == Decimal("33333." + 56 * "3")
+    assert prorated.model == Graduated(
+        (Tier(Decimal("333." + 56 * "3"), Decimal("0.02"), Decimal(2)), Tier(None, Decimal("0.01")))
+    )
+
+
+def test_what_is_left_of_an_allowance_without_end_meets_a_bound_without_end() -> None:
+    tiers = (Tier(Decimal(26)), Tier(None, flat_amount=Decimal(100)))
+    charge = Charge(Graduated(tiers), included_units=Decimal(34)).prorate(ShareOfDays(10, 30))
+
+    # A third of 34 comes off 20, which leaves a third of 26: the very end of the first tier, and no fee.
+    assert rate_charge(charge, Decimal(20), "USD").amount == 0
+    assert rate_charge(charge, Decimal("20.000001"), "USD").amount == Decimal("33.33")
 
 
 def test_a_prorated_allowance_without_end_still_rounds_like_the_true_amount() -> None:
@@ -140,6 +153,7 @@ def test_the_amount_is_the_exact_amount_rounded_once(charge: Charge, quantity: D
     rated = rate_charge(charge, quantity, currency)
 
     assert rated.amount == round_money(rated.exact_amount, currency)
+    assert not isinstance(charge.model, Matrix)
     assert rated.exact_amount == charge.model.rate(rated.billable_quantity).amount
 
 
@@ -162,4 +176,69 @@ def test_a_larger_allowance_never_costs_more(
     assert (
         rate_charge(Charge(model, larger), quantity, "USD").amount
         <= rate_charge(Charge(model, smaller), quantity, "USD").amount
+    )
+
+
+@given(wrapped_charges(unit_models), failing_usage(), currencies)
+def test_whatever_stands_around_a_model_the_line_is_rounded_once(charge: Charge, usage: Usage, currency: str) -> None:
+    try:
+        rated = rate_charge(charge, usage, currency)
+    except NotRatable:
+        return
+
+    assert rated.amount == round_money(rated.exact_amount, currency)
+    with exact_arithmetic():
+        chargeable = usage.quantity - rated.failures_free if rated.converted is None else rated.converted
+        assert rated.included_used + rated.billable_quantity == chargeable
+    assert 0 <= rated.failures_free <= usage.failed
+
+
+@given(unit_models, near_small, near_small)
+def test_a_minimum_and_a_maximum_hold(model: ChargeModel, quantity: Decimal, bound: Decimal) -> None:
+    try:
+        low = rate_charge(Charge(model, minimum=bound), quantity, "USD")
+        high = rate_charge(Charge(model, maximum=bound), quantity, "USD")
+        free = rate_charge(Charge(model), quantity, "USD")
+    except NotRatable:
+        return
+
+    assert low.exact_amount == max(bound, free.exact_amount)
+    assert high.exact_amount == min(bound, free.exact_amount)
+    assert (low.model_amount is None) == (free.exact_amount >= bound)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "sentence"),
+    [("-1", None, "The minimum is -1"), (None, "-1", "The maximum is -1"), ("5", "4", "is above the maximum")],
+)
+def test_bounds_that_cannot_be_are_refused(minimum: str | None, maximum: str | None, sentence: str) -> None:
+    bounds = [None if bound is None else Decimal(bound) for bound in (minimum, maximum)]
+
+    with pytest.raises(InvalidPrice, match=sentence):
+        Charge(CALLS, minimum=bounds[0], maximum=bounds[1])
+
+
+def test_bounds_and_free_failures_are_prorated_and_a_kept_allowance_is_not() -> None:
+    charge = Charge(
+        CALLS,
+        included_units=Decimal(30),
+        prorates_included=False,
+        minimum=Decimal(6),
+        maximum=Decimal(9),
+        free_failures=Decimal(3),
+    ).prorate(ShareOfDays(10, 30))
+
+    assert charge.included_units == 30
+    assert [charge.minimum, charge.maximum, charge.free_failures] == [2, 3, 1]
+
+
+def test_credits_are_turned_into_money_before_the_line_is_rounded() -> None:
+    credits = PricingUnit("credit", "credits", Decimal("0.005"))
+
+    rated = rate_charge(Charge(PerUnit(Decimal("0.5")), pricing_unit=credits), Decimal(3), "USD")
+
+    assert (rated.priced_amount, rated.exact_amount, rated.amount) == (
+        Decimal("1.5"),
+        Decimal("0.0075"),
+        Decimal("0.01"),
     )

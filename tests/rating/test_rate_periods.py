@@ -131,9 +131,9 @@ def test_the_number_of_queries_does_not_grow_with_the_number_of_contracts(
         results = rate_periods(twenty, as_of=KNOWN_AT)
 
     assert len(results) == 20
-    # Phases, prices, their versions, the tiers of these, those of the metrics, and all usage in one. While the cache
-    # is not built, as here, the events of each metric are read as well.
-    assert (len(for_one), len(for_twenty)) == (6 + 1, 6 + 2)
+    # Phases, prices, their versions, the tiers and the rows of these, those of the metrics, and all usage in one. While
+    # the cache is not built, as here, the events of each metric are read as well.
+    assert (len(for_one), len(for_twenty)) == (7 + 1, 7 + 2)
 
 
 def test_no_request_is_no_query(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,16 +170,18 @@ def test_one_broken_contract_does_not_stop_the_others(contracts: list[Contract])
 def test_a_fault_that_nobody_foresaw_stops_only_the_contracts_that_meet_it(
     contracts: list[Contract], caplog: pytest.LogCaptureFixture
 ) -> None:
-    fee = Price.objects.get(name="Platform fee")
-    # No service writes a price without its amount; a shell can.
-    broken_version = PriceVersion.objects.create(price=fee, recorded_at=utc(2023, 11, 2))
+    units = Price.objects.get(name="Input tokens", plan_version__plan__code="small")
+    # No service writes tiers that are none; a shell can.
+    PriceVersion.objects.create(
+        price=units, charge_model=ChargeModelName.GRADUATED, per_units=Decimal(1), recorded_at=utc(2023, 11, 2)
+    )
 
     results = rate_periods([to_rate(contract) for contract in contracts], as_of=KNOWN_AT)
 
     refusals = [result for result in results if isinstance(result, RatingRefused)]
     assert [refusal.contract for refusal in refusals] == contracts[:2]
     assert {refusal.code for refusal in refusals} == {UNEXPECTED_ERROR}
-    assert f"ValueError: price version {broken_version.pk} has no amount" in refusals[0].detail
+    assert "InvalidTiers: There are no tiers." in refusals[0].detail
     assert f"rating contract {contracts[0].pk} failed" in caplog.text
     assert [amounts_of(result) for result in results if isinstance(result, RatedPeriod)] == [
         [("Calls", "0.00")],

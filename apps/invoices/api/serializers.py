@@ -59,6 +59,35 @@ class TierSerializer(serializers.Serializer[Any]):
     per_units = serializers.CharField()
     flat_amount = serializers.CharField()
     amount = serializers.CharField()
+    in_packages = serializers.SerializerMethodField(help_text="Whether each started `per_units` is charged whole.")
+
+    def get_in_packages(self, tier: dict[str, Any]) -> bool:
+        return "in_packages" in tier
+
+
+class ComponentSerializer(serializers.Serializer[Any]):
+    """A part of an amount that is not made of tiers.
+
+    Of a percentage: `free` (transactions, and their amount), `rate` (amount, and percent of it), `fixed` (transactions,
+    and the fee of each), and what bounds `raised` and `lowered`. Of seats: `seats` (how many, and for how many days),
+    and `of_days` (days of the whole period, and the price of a seat for it).
+    """
+
+    name = serializers.CharField()
+    quantity = serializers.CharField()
+    rate = serializers.CharField()
+    amount = serializers.CharField()
+
+
+class PricingUnitSerializer(serializers.Serializer[InvoiceLine]):
+    """What the price is stated in when that is not money, and what one of it is worth in the invoice's currency."""
+
+    singular = serializers.CharField(source="pricing_unit_singular")
+    plural = serializers.CharField(source="pricing_unit_plural")
+    rate = PlainDecimalField(source="pricing_unit_rate")
+    amount = PlainDecimalField(
+        source="priced_amount", allow_null=True, help_text="The line's amount in this unit; null for a bound."
+    )
 
 
 class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
@@ -72,6 +101,21 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
     unit_amount = PlainDecimalField(allow_null=True)
     per_units = PlainDecimalField()
     tiers = TierSerializer(many=True)
+    components = ComponentSerializer(many=True)
+    failures_free = PlainDecimalField(help_text="Units that were free because their outcome failed.")
+    converted_quantity = PlainDecimalField(
+        allow_null=True, help_text="The quantity in billing units, where the price has a conversion."
+    )
+    model_amount = PlainDecimalField(
+        allow_null=True, help_text="The amount before the price's minimum or maximum, where one of them applied."
+    )
+    pricing_unit = serializers.SerializerMethodField()
+    dimensions = serializers.SerializerMethodField(
+        help_text="The values that the line's row of a matrix prices, by dimension; null stands for any value."
+    )
+    bound = serializers.CharField(
+        help_text="`minimum` or `maximum` on a line that brings the lines of a matrix to it, else empty."
+    )
     exact_amount = PlainDecimalField()
     amount = AmountField()
 
@@ -97,9 +141,23 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
             "unit_amount",
             "per_units",
             "tiers",
+            "components",
+            "failures_free",
+            "converted_quantity",
+            "model_amount",
+            "pricing_unit",
+            "dimensions",
+            "bound",
             "exact_amount",
             "amount",
         ]
+
+    @extend_schema_field(PricingUnitSerializer(allow_null=True))
+    def get_pricing_unit(self, line: InvoiceLine) -> dict[str, Any] | None:
+        return PricingUnitSerializer(line).data if line.pricing_unit_singular else None
+
+    def get_dimensions(self, line: InvoiceLine) -> dict[str, str | None]:
+        return dict(zip(line.dimensions, line.dimension_values, strict=True))
 
 
 class InvoiceSummarySerializer(serializers.ModelSerializer[Invoice]):

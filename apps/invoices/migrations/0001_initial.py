@@ -296,7 +296,10 @@ class Migration(migrations.Migration):
                         validators=[django.core.validators.MinValueValidator(Decimal("0"))],
                     ),
                 ),
-                ("per_units", models.DecimalField(decimal_places=0, default=Decimal("1"), max_digits=18)),
+                (
+                    "per_units",
+                    apps.products.models.QuantityField(decimal_places=12, default=Decimal("1"), max_digits=30),
+                ),
                 ("tiers", models.JSONField(blank=True, default=list)),
                 ("components", models.JSONField(blank=True, default=list)),
                 (

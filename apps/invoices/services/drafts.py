@@ -14,10 +14,13 @@ from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.invoices.models import IllegalTransition, Invoice, InvoiceLine, InvoiceStatus
 from apps.pricing.charge_models.base import Component, TierCharge
-from apps.pricing.formatting import plain_decimal
+from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.formatting import ELLIPSIS, plain_decimal
 from apps.rating.services import rate_period
 from apps.rating.values import RatedLine, RatedPeriod
 from apps.usage.services import settle_cutoff
+
+LONGEST_DESCRIPTION = InvoiceLine._meta.get_field("description").max_length or 0
 
 
 class DraftWithoutCutoff(BillingError):
@@ -90,7 +93,7 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         position=position,
         price_version=line.price_version,
         product_name=line.price.product.name,
-        description=line.price.name,
+        description=_short(line.name),
         charge_model=line.price_version.charge_model,
         metric_version=line.metric_version,
         metric_code=metric.code if metric else "",
@@ -106,7 +109,7 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         included_units=line.rated.included_used,
         billable_quantity=line.rated.billable_quantity,
         unit_amount=_unit_amount(line),
-        per_units=line.price_version.per_units or Decimal(1),
+        per_units=line.price_version.per_units or line.price_version.package_size or Decimal(1),
         tiers=[_stored_tier(tier) for tier in line.rated.tiers],
         components=[_stored_component(part) for part in line.rated.components],
         failures_free=line.rated.failures_free,
@@ -124,10 +127,25 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
     )
 
 
+def _short(name: str) -> str:
+    """A name cut to what a line states, and marked as cut. The values of a matrix's row are stored whole beside it."""
+    return name if len(name) <= LONGEST_DESCRIPTION else name[: LONGEST_DESCRIPTION - 1] + ELLIPSIS
+
+
 def _unit_amount(line: RatedLine) -> Decimal | None:
-    """The one price that the line states: for each unit, or of the whole fee; a tiered line has none."""
+    """The one price that the line states: of each unit or package, or of the whole fee; other lines have none.
+
+    An amount in events has its multiplier, which is the price of one unit of that amount.
+    """
+    if line.rated.bound:
+        return None
+    model = line.charge.model
+    if isinstance(model, Matrix):
+        [row] = [row for row in model.rows if row.values == line.rated.values]
+        return row.unit_amount
     version = line.price_version
-    return version.flat_amount if version.unit_amount is None else version.unit_amount
+    stated = (version.unit_amount, version.flat_amount, version.multiplier)
+    return next((amount for amount in stated if amount is not None), None)
 
 
 def _stored_tier(tier: TierCharge) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ from apps.pricing.charge_models.base import (
     check_amounts,
 )
 from apps.pricing.formatting import TIMES, format_decimal
-from apps.pricing.money import EXACT, check_decimal, settle
+from apps.pricing.money import EXACT, check_decimal
 from apps.pricing.periods import ShareOfDays
 
 
@@ -37,7 +37,7 @@ class AmountInEvent:
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
-        return ModelRating(settle(EXACT.multiply(quantity, self.multiplier)))
+        return ModelRating(EXACT.multiply(quantity, self.multiplier))
 
     def prorate(self, share: ShareOfDays) -> Self:
         """What an event cost is the same on every day."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import ClassVar, Self
@@ -10,25 +9,21 @@ from typing import ClassVar, Self
 from apps.pricing.charge_models.base import (
     NOTHING_USED,
     ONE,
-    ZERO,
     Calculation,
     ModelRating,
     Tier,
-    TierCharge,
     Usage,
     Wording,
     check_per_units,
 )
 from apps.pricing.charge_models.tiers import (
-    beyond_last_tier,
-    charge_in_tier,
     check_tiers,
     prorate_tiers,
-    tier_charge,
+    rate_graduated,
     tier_formula,
     tier_steps,
 )
-from apps.pricing.money import EXACT, check_decimal, settle
+from apps.pricing.money import check_decimal
 from apps.pricing.periods import ShareOfDays
 
 
@@ -56,31 +51,7 @@ class Graduated:
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
-        charges: list[TierCharge] = []
-        total = ZERO
-        for lower, tier, units, flat_amount in self._reached(quantity):
-            amount = charge_in_tier(lower, tier, units, self.per_units, flat_amount)
-            charges.append(tier_charge(lower, tier, units, self.per_units, flat_amount, amount))
-            # The sum is of unsettled amounts: a third in one tier and two thirds in the next make a whole.
-            total = EXACT.add(total, amount)
-        return ModelRating(settle(total), tuple(charges))
-
-    def _reached(self, quantity: Decimal) -> Iterator[tuple[Decimal, Tier, Decimal, Decimal]]:
-        """The lower end of each tier that the quantity reaches, the tier, the units in it, and its flat fee."""
-        first = self.tiers[0]
-        if quantity < 0:
-            yield ZERO, first, quantity, ZERO
-        if quantity == 0 and self.charge_flat_fee_at_zero:
-            yield ZERO, first, quantity, first.flat_amount
-        lower = ZERO
-        for tier in self.tiers:
-            if quantity <= lower:
-                return
-            upper = quantity if tier.up_to is None or quantity < tier.up_to else tier.up_to
-            yield lower, tier, EXACT.subtract(upper, lower), tier.flat_amount
-            lower = upper
-        if quantity > lower:
-            raise beyond_last_tier(quantity, lower)
+        return rate_graduated(self.tiers, quantity, self.per_units, self.charge_flat_fee_at_zero)
 
     def prorate(self, share: ShareOfDays) -> Self:
         """Raises InvalidTiers for a share of no days, which leaves no bounds."""

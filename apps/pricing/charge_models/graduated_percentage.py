@@ -16,10 +16,10 @@ from apps.pricing.charge_models.base import (
     Usage,
     Wording,
 )
-from apps.pricing.charge_models.graduated import Graduated
 from apps.pricing.charge_models.percentage import PERCENT
-from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers, prorate_tiers
+from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers, prorate_tiers, rate_graduated
 from apps.pricing.formatting import format_decimal
+from apps.pricing.money import check_decimal
 from apps.pricing.periods import ShareOfDays
 
 
@@ -39,10 +39,14 @@ class GraduatedPercentage:
         check_tiers(self.tiers)
         for number, tier in enumerate(self.tiers, start=1):
             if tier.package_size is not None:
-                raise InvalidTiers(f"Tier {number} has a package size. A percentage has none; clear it.")
+                raise InvalidTiers(
+                    f"Tier {number} has a package size. A percentage has none; clear it.",
+                    f"tiers.{number - 1}.package_size",
+                )
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
-        return Graduated(self.tiers, PERCENT, self.charge_flat_fee_at_zero).rate(quantity, usage)
+        check_decimal(quantity)
+        return rate_graduated(self.tiers, quantity, PERCENT, self.charge_flat_fee_at_zero)
 
     def prorate(self, share: ShareOfDays) -> Self:
         """Raises InvalidTiers for a share of no days, which leaves no bounds."""

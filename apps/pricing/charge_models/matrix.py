@@ -49,25 +49,45 @@ class Matrix:
     dimensions: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     per_units: Decimal = ONE
-    _found: dict[Values, int] = field(default_factory=dict, compare=False, repr=False, hash=False)
+    # The rows by the dimensions they name, so that finding one takes no longer in a list of thousands; and the rows
+    # found and models made so far, because the same few are asked for on every line.
+    _places: dict[tuple[bool, ...], dict[Values, int]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    _found: dict[Values, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _models: dict[Decimal, PerUnit] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_per_units(self.per_units)
         check_rows(self.dimensions, self.rows)
+        for place, row in enumerate(self.rows):
+            named = tuple(value is not None for value in row.values)
+            self._places.setdefault(named, {})[row.values] = place
 
     def row_for(self, values: Values) -> int:
         """The place of the row that prices these values. Raises NotRatable, which names them, if there is none."""
         place = self._found.get(values)
         if place is None:
-            fitting = [place for place, row in enumerate(self.rows) if _fits(row.values, values)]
+            fitting = self._fitting(values)
             if not fitting:
                 raise NotRatable(f"No row prices {self.describe(values)}. Add a row for it, or a default row.")
             place = self._found[values] = max(fitting, key=lambda place: (self.rows[place].named, -place))
         return place
 
+    def _fitting(self, values: Values) -> list[int]:
+        """The places of all rows that fit: at most one for each choice of dimensions that rows name."""
+        wanted = (
+            (places, tuple(value if is_named else None for value, is_named in zip(values, named, strict=True)))
+            for named, places in self._places.items()
+        )
+        return [places[row_values] for places, row_values in wanted if row_values in places]
+
     def model_of(self, row: MatrixRow) -> PerUnit:
         """What one row charges."""
-        return PerUnit(row.unit_amount, self.per_units)
+        model = self._models.get(row.unit_amount)
+        if model is None:
+            model = self._models[row.unit_amount] = PerUnit(row.unit_amount, self.per_units)
+        return model
 
     def describe(self, values: Values) -> str:
         """``model = gpt-4, direction = input``; a missing property is ``(none)``."""
@@ -86,23 +106,24 @@ class Matrix:
 def check_rows(dimensions: Sequence[str], rows: Sequence[MatrixRow]) -> None:
     """Raise InvalidPrice unless there are dimensions and rows, and each row is priced, complete and there once."""
     if not dimensions:
-        raise InvalidPrice("A matrix has no dimensions. Name at least one, such as model.")
+        raise InvalidPrice("A matrix has no dimensions. Name at least one, such as model.", "prices")
     if len(set(dimensions)) < len(dimensions):
-        raise InvalidPrice("A dimension is named twice. Name each one once.")
+        raise InvalidPrice("A dimension is named twice. Name each one once.", "prices")
     if not rows:
-        raise InvalidPrice("The matrix has no rows. Add at least one.")
+        raise InvalidPrice("The matrix has no rows. Add at least one.", "prices")
     known: dict[Values, int] = {}
     for number, row in enumerate(rows, start=1):
         if len(row.values) != len(dimensions):
-            raise InvalidPrice(f"Row {number} has {len(row.values)} values for {len(dimensions)} dimensions.")
+            raise InvalidPrice(
+                f"Row {number} has {len(row.values)} values for {len(dimensions)} dimensions.", f"prices.{number - 1}"
+            )
         try:
             check_amounts(unit_amount=row.unit_amount)
         except InvalidPrice as fault:
-            raise InvalidPrice(f"Row {number}: {fault}") from None
+            raise InvalidPrice(f"Row {number}: {fault}", f"prices.{number - 1}.unit_amount") from None
         if row.values in known:
-            raise InvalidPrice(f"Rows {known[row.values]} and {number} price the same values. Remove one of them.")
+            raise InvalidPrice(
+                f"Rows {known[row.values]} and {number} price the same values. Remove one of them.",
+                f"prices.{number - 1}.match",
+            )
         known[row.values] = number
-
-
-def _fits(wanted: Values, values: Values) -> bool:
-    return all(want is None or want == value for want, value in zip(wanted, values, strict=True))

@@ -17,7 +17,7 @@ from apps.pricing.charge_models.base import (
     started_packages,
 )
 from apps.pricing.formatting import TIMES, format_quantity, format_units
-from apps.pricing.money import check_decimal, settle
+from apps.pricing.money import check_decimal
 from apps.pricing.periods import ShareOfDays
 
 
@@ -35,11 +35,11 @@ class Package:
 
     def __post_init__(self) -> None:
         check_decimal(self.unit_amount)
-        check_per_units(self.package_size, "A package holds a number of units")
+        check_per_units(self.package_size, "A package holds a number of units", "package_size")
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
-        return ModelRating(settle(price_of_packages(quantity, self.unit_amount, self.package_size)))
+        return ModelRating(price_of_packages(quantity, self.unit_amount, self.package_size))
 
     def prorate(self, share: ShareOfDays) -> Self:
         """A package holds as much and costs the same on every day."""

@@ -16,7 +16,7 @@ from apps.pricing.charge_models.base import (
     check_per_units,
     price_of_units,
 )
-from apps.pricing.money import check_decimal, settle
+from apps.pricing.money import EXACT, check_decimal, settle
 from apps.pricing.periods import ShareOfDays
 
 
@@ -38,6 +38,8 @@ class PerUnit:
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)
+        if self.per_units == ONE:
+            return ModelRating(EXACT.multiply(quantity, self.unit_amount))
         return ModelRating(settle(price_of_units(quantity, self.unit_amount, self.per_units)))
 
     def prorate(self, share: ShareOfDays) -> Self:

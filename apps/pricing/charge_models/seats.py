@@ -85,6 +85,9 @@ class Seats:
         told = [part for part in stretches if part.quantity] or stretches[:1]
         formulas = [_formula(part, whole, wording) for part in told]
         steps = [f"{formula} = {wording.money(part.amount)}." for formula, part in zip(formulas, told, strict=True)]
+        if self.included_seats:
+            verb = "is" if self.included_seats == 1 else "are"
+            steps.insert(0, f"{wording.units(self.included_seats)} {verb} included on each day.")
         if len(told) > 1:
             summands = " + ".join(wording.money(part.amount) for part in told)
             steps.append(f"Together: {summands} = {wording.money(rating.amount)}.")

@@ -38,7 +38,15 @@ class Stairstep:
         check_tiers(self.tiers)
         for number, tier in enumerate(self.tiers, start=1):
             if tier.unit_amount:
-                raise InvalidTiers(f"Step {number} has a unit price. A stairstep has a flat amount for each step only.")
+                raise InvalidTiers(
+                    f"Step {number} has a unit price. A stairstep has a flat amount for each step only.",
+                    f"tiers.{number - 1}.unit_amount",
+                )
+            if tier.package_size is not None:
+                raise InvalidTiers(
+                    f"Step {number} has a package size. A stairstep has none; clear it.",
+                    f"tiers.{number - 1}.package_size",
+                )
 
     def rate(self, quantity: Decimal, usage: Usage = NOTHING_USED) -> ModelRating:
         check_decimal(quantity)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from apps.pricing.charge_models.base import (
+    ONE,
     ZERO,
     InvalidPrice,
     ModelRating,
@@ -14,7 +15,6 @@ from apps.pricing.charge_models.base import (
     TierCharge,
     Wording,
     price_of_packages,
-    price_of_units,
 )
 from apps.pricing.formatting import format_quantity
 from apps.pricing.money import EXACT, check_decimal, settle
@@ -32,24 +32,36 @@ def check_tiers(tiers: Sequence[Tier]) -> None:
     Where it has one, a larger quantity has no price and is refused when it is rated.
     """
     if not tiers:
-        raise InvalidTiers("There are no tiers. Add at least one, with an empty upper end.")
+        raise InvalidTiers("There are no tiers. Add at least one, with an empty upper end.", "tiers")
     lower = ZERO
     for number, tier in enumerate(tiers, start=1):
-        for amount in (tier.up_to, tier.unit_amount, tier.flat_amount, tier.package_size):
-            if amount is not None:
-                check_decimal(amount)
-        if tier.unit_amount < 0 or tier.flat_amount < 0:
-            raise InvalidTiers(f"Tier {number} has a negative price. Enter 0 or more.")
-        if tier.package_size is not None and tier.package_size <= 0:
-            raise InvalidTiers(f"Tier {number} has packages of {tier.package_size}. Enter a size above 0.")
+        path = f"tiers.{number - 1}"
+        _check_tier_amounts(number, tier, path)
         if tier.up_to is None:
             if number < len(tiers):
-                raise InvalidTiers(f"Tier {number} has no upper end but is not the last. Enter its last unit.")
+                raise InvalidTiers(
+                    f"Tier {number} has no upper end but is not the last. Enter its last unit.", f"{path}.up_to"
+                )
             return
         if tier.up_to <= lower:
             above = format_quantity(lower) if number == 1 else f"{format_quantity(lower)}, where tier {number - 1} ends"
-            raise InvalidTiers(f"Tier {number} ends at {format_quantity(tier.up_to)}. Let it end above {above}.")
+            raise InvalidTiers(
+                f"Tier {number} ends at {format_quantity(tier.up_to)}. Let it end above {above}.", f"{path}.up_to"
+            )
         lower = tier.up_to
+
+
+def _check_tier_amounts(number: int, tier: Tier, path: str) -> None:
+    for amount in (tier.up_to, tier.unit_amount, tier.flat_amount, tier.package_size):
+        if amount is not None:
+            check_decimal(amount)
+    if tier.unit_amount < 0 or tier.flat_amount < 0:
+        field = "unit_amount" if tier.unit_amount < 0 else "flat_amount"
+        raise InvalidTiers(f"Tier {number} has a negative price. Enter 0 or more.", f"{path}.{field}")
+    if tier.package_size is not None and tier.package_size <= 0:
+        raise InvalidTiers(
+            f"Tier {number} has packages of {tier.package_size}. Enter a size above 0.", f"{path}.package_size"
+        )
 
 
 def tier_of(tiers: Sequence[Tier], quantity: Decimal) -> tuple[Decimal, Tier]:
@@ -72,29 +84,57 @@ def beyond_last_tier(quantity: Decimal, end: Decimal) -> NotRatable:
     )
 
 
-def charge_in_tier(lower: Decimal, tier: Tier, quantity: Decimal, per_units: Decimal, flat_amount: Decimal) -> Decimal:
+def charge_in_tier(tier: Tier, quantity: Decimal, per_units: Decimal, flat_amount: Decimal) -> Decimal:
     """What ``quantity`` units cost at a tier's unit price, with a flat fee; not yet settled."""
-    if tier.package_size is not None:
-        amount = price_of_packages(quantity, tier.unit_amount, tier.package_size)
+    if tier.package_size is None:
+        amount = EXACT.multiply(quantity, tier.unit_amount)
+        if per_units != ONE:
+            amount = EXACT.divide(amount, per_units)
     else:
-        amount = price_of_units(quantity, tier.unit_amount, per_units)
+        amount = price_of_packages(quantity, tier.unit_amount, tier.package_size)
     return EXACT.add(amount, flat_amount) if flat_amount else amount
 
 
 def tier_charge(
     lower: Decimal, tier: Tier, quantity: Decimal, per_units: Decimal, flat_amount: Decimal, amount: Decimal
 ) -> TierCharge:
-    in_packages = tier.package_size is not None
-    return TierCharge(
-        lower,
-        tier.up_to,
-        quantity,
-        tier.unit_amount,
-        per_units if tier.package_size is None else tier.package_size,
-        flat_amount,
-        settle(amount),
-        in_packages,
-    )
+    """One row of the breakdown; its amount is settled here, after the sum of the rows was made of unsettled ones."""
+    size = tier.package_size
+    per = per_units if size is None else size
+    return TierCharge(lower, tier.up_to, quantity, tier.unit_amount, per, flat_amount, settle(amount), size is not None)
+
+
+def rate_graduated(tiers: Sequence[Tier], quantity: Decimal, per_units: Decimal, fee_at_zero: bool) -> ModelRating:
+    """Each unit at the price of the tier that it falls into; one charge for each tier that the quantity reaches.
+
+    Raises NotRatable for a quantity above the last tier.
+    """
+    if quantity <= 0:
+        return _rate_first_tier(tiers[0], quantity, per_units, fee_at_zero)
+    charges = []
+    lower = total = ZERO
+    for tier in tiers:
+        up_to = tier.up_to
+        is_last = up_to is None or quantity <= up_to
+        upper = quantity if up_to is None or is_last else up_to
+        units = EXACT.subtract(upper, lower) if lower else upper
+        amount = charge_in_tier(tier, units, per_units, tier.flat_amount)
+        # The sum is of unsettled amounts: a third in one tier and two thirds in the next make a whole.
+        total = EXACT.add(total, amount)
+        charges.append(tier_charge(lower, tier, units, per_units, tier.flat_amount, amount))
+        if is_last:
+            return ModelRating(settle(total), tuple(charges))
+        lower = upper
+    raise beyond_last_tier(quantity, lower)
+
+
+def _rate_first_tier(first: Tier, quantity: Decimal, per_units: Decimal, fee_at_zero: bool) -> ModelRating:
+    """Zero usage reaches no tier, unless the first one's fee is due then; less is priced by the unit, without a fee."""
+    if not quantity and not fee_at_zero:
+        return ModelRating(ZERO)
+    flat_amount = ZERO if quantity else first.flat_amount
+    amount = charge_in_tier(first, quantity, per_units, flat_amount)
+    return ModelRating(settle(amount), (tier_charge(ZERO, first, quantity, per_units, flat_amount, amount),))
 
 
 def prorate_tiers(tiers: Sequence[Tier], share: ShareOfDays) -> tuple[Tier, ...]:

@@ -55,7 +55,7 @@ class Volume:
             return ModelRating(ZERO)
         lower, tier = tier_of(self.tiers, quantity)
         flat_amount = tier.flat_amount if quantity >= 0 else ZERO
-        amount = charge_in_tier(lower, tier, quantity, self.per_units, flat_amount)
+        amount = charge_in_tier(tier, quantity, self.per_units, flat_amount)
         return ModelRating(settle(amount), (tier_charge(lower, tier, quantity, self.per_units, flat_amount, amount),))
 
     def prorate(self, share: ShareOfDays) -> Self:

@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
                 (
                     "values",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=500, null=True), size=None
+                        base_field=models.CharField(blank=True, max_length=500, null=True), size=None
                     ),
                 ),
                 (
@@ -224,7 +224,7 @@ class Migration(migrations.Migration):
                 (
                     "values",
                     django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=500, null=True), size=None
+                        base_field=models.CharField(blank=True, max_length=500, null=True), size=None
                     ),
                 ),
                 (

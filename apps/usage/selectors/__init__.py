@@ -15,6 +15,7 @@ from apps.usage.selectors.events import (
 )
 from apps.usage.selectors.late import LateUsage, late_usage
 from apps.usage.selectors.quantities import measure_usage
+from apps.usage.selectors.singly import DailyLevels, daily_levels, event_values
 from apps.usage.selectors.unattributed import (
     UnattributedGroup,
     UnmeasuredType,
@@ -24,10 +25,11 @@ from apps.usage.selectors.unattributed import (
     unattributed_subjects,
     unmeasured_types,
 )
-from apps.usage.selectors.windows import QUANTITY_DECIMALS, GroupUsage, MeasuredUsage, UsageWindow
+from apps.usage.selectors.windows import QUANTITY_DECIMALS, GroupUsage, MeasuredUsage, UsageWindow, rounded
 
 __all__ = [
     "QUANTITY_DECIMALS",
+    "DailyLevels",
     "EventPlace",
     "EventQuery",
     "GroupUsage",
@@ -38,6 +40,8 @@ __all__ = [
     "UsageWindow",
     "chain_of",
     "changed_since",
+    "daily_levels",
+    "event_values",
     "events_of",
     "groups_of",
     "late_usage",
@@ -47,6 +51,7 @@ __all__ = [
     "measure_usage",
     "place_of",
     "places_of",
+    "rounded",
     "unattributed_groups",
     "unattributed_subjects",
     "unmeasured_types",

@@ -72,13 +72,13 @@ def _usage_of(
     as_of: dt.datetime | None,
     group_by: Sequence[str] | None,
 ) -> MeasuredUsage:
-    total = _quantity(window, _merged(states.values()), _merged(carried.values()), as_of)
+    total = quantity_of(window, merged_states(states.values()), merged_states(carried.values()), as_of)
     count = sum(state.event_count for state in states.values())
     names = window.version.group_by if group_by is None else group_by
     groups = [
         GroupUsage(
             dimensions,
-            _quantity(window, states.get(dimensions, State()), carried.get(dimensions, State()), as_of),
+            quantity_of(window, states.get(dimensions, State()), carried.get(dimensions, State()), as_of),
             states[dimensions].event_count if dimensions in states else 0,
         )
         for dimensions in (sorted({*states, *carried}, key=in_order) if names else ())
@@ -86,14 +86,15 @@ def _usage_of(
     return MeasuredUsage(total, count, tuple(groups))
 
 
-def _merged(states: Iterable[State]) -> State:
+def merged_states(states: Iterable[State]) -> State:
+    """A state of all of them, which may be changed."""
     whole = State()
     for state in states:
         whole.absorb(state)
     return whole
 
 
-def _quantity(window: UsageWindow, state: State, carried: State, as_of: dt.datetime | None) -> Decimal:
+def quantity_of(window: UsageWindow, state: State, carried: State, as_of: dt.datetime | None) -> Decimal:
     """The metric's quantity, rounded once. What no event decides is zero."""
     definition = window.version.definition
     aggregation = definition.aggregation

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.pricing.charge_models.base import Tier, TierCharge
+from apps.pricing.charge_models.base import NotRatable, Tier, TierCharge
 from apps.pricing.charge_models.graduated import Graduated
 from apps.pricing.charge_models.per_unit import PerUnit
 from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers
@@ -131,10 +131,6 @@ def test_a_share_of_no_days_leaves_no_bounds() -> None:
         ),
         ([tier("10"), tier(None), tier("20")], "Tier 2 has no upper end but is not the last. Enter its last unit."),
         ([tier(None), tier(None)], "Tier 1 has no upper end but is not the last. Enter its last unit."),
-        (
-            [tier("1000"), tier("2000")],
-            "The last tier, tier 2, ends at 2,000. Leave its upper end empty, so that every quantity has a price.",
-        ),
         ([tier("10"), tier(None, "-1")], "Tier 2 has a negative price. Enter 0 or more."),
         ([tier(None, "1", "-1")], "Tier 1 has a negative price. Enter 0 or more."),
     ],
@@ -148,7 +144,21 @@ def test_tiers_that_leave_a_doubt_are_refused(tiers: list[Tier], sentence: str) 
 
 def test_a_price_with_such_tiers_cannot_be_made() -> None:
     with pytest.raises(InvalidTiers):
-        Graduated(tiers=(tier("10"),))
+        Graduated(tiers=(tier("10"), tier("5")))
+
+
+def test_a_last_tier_may_end() -> None:
+    closed = Graduated(tiers=(tier("1000", "2"), tier("2000")))
+
+    assert closed.rate(Decimal(2000)).amount == Decimal(3000)
+
+
+@pytest.mark.parametrize("quantity", ["2000.000001", "5000"])
+def test_a_quantity_above_a_last_tier_that_ends_has_no_price(quantity: str) -> None:
+    closed = Graduated(tiers=(tier("1000", "2"), tier("2000")))
+
+    with pytest.raises(NotRatable, match="above the last tier, which ends at 2,000"):
+        closed.rate(Decimal(quantity))
 
 
 def test_tiers_of_floats_are_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from apps.pricing.charge_models.per_unit import PerUnit
 from apps.pricing.money import exact_arithmetic
 from apps.pricing.periods import ShareOfDays
-from tests.pricing.strategies import quantities, unit_amounts
+from tests.pricing.strategies import per_units, quantities, unit_amounts
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,14 @@ def test_prices_per_unit_are_additive(one: Decimal, other: Decimal, unit_amount:
         apart = price.rate(one).amount + price.rate(other).amount
 
     assert together == apart
+
+
+@given(quantities, quantities, unit_amounts, per_units)
+def test_more_never_costs_less(one: Decimal, other: Decimal, unit_amount: Decimal, per: Decimal) -> None:
+    price = PerUnit(unit_amount, per)
+    smaller, larger = sorted([one, other])
+
+    assert price.rate(smaller).amount <= price.rate(larger).amount
 
 
 @given(quantities, unit_amounts)
