@@ -5,17 +5,20 @@ Nothing is stored or looked up here; the amounts come from ``pricing``, as those
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Decimal
 
 from apps.common.errors import BillingError
-from apps.pricing.charge_models.base import NotRatable, Usage
+from apps.pricing.charge_models.base import NotRatable, Tier, Usage, UsageGroup
 from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charges import Charge, RatedCharge, rate_lines
 from apps.pricing.explain import Explanation, explain_charge
 from apps.pricing.invoice_pipeline import add_lines
-from apps.pricing.money import EXACT
+from apps.pricing.money import EXACT, settle
+
+ONE = Decimal(1)
 
 
 class UsageNotPriced(BillingError):
@@ -77,6 +80,131 @@ def label_of(charge: Charge, rated: RatedCharge) -> str:
     if not isinstance(charge.model, Matrix) or rated.values is None:
         return ""
     return ", ".join(value for value in rated.values if value is not None) or "all other usage"
+
+
+def effective_unit_price(exact: Decimal, quantity: Decimal, per_units: Decimal = ONE) -> Decimal | None:
+    """What ``per_units`` units cost on average; None where nothing was used."""
+    if quantity <= 0:
+        return None
+    return settle(EXACT.divide(EXACT.multiply(exact, per_units), quantity))
+
+
+# --- Curves ----------------------------------------------------------------------------------------------------------
+
+CURVE_STEPS = 32
+MOST_TRANSACTIONS_OF_CURVE = 400
+ONE_TRANSACTION = Usage(Decimal(100), count=1, transactions=(Decimal(100),))
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What a quantity costs: the rounded ``amount``, and the price of a unit on average, None where nothing is used."""
+
+    quantity: Decimal
+    amount: Decimal
+    unit_price: Decimal | None
+
+
+def curve(
+    charge: Charge, currency: str, *, up_to: Decimal | None = None, like: Usage | None = None
+) -> tuple[CurvePoint, ...]:
+    """The total and the unit price over the quantity, from 0 on: even steps, and both sides of each tier's bound.
+
+    ``like`` is usage to be made smaller and larger: its parts by dimension and its failed units keep their shares, its
+    transactions are repeated. ``up_to`` defaults to somewhat beyond the last bound, or twice the usage. The curve ends
+    where the price says nothing about more usage.
+    """
+    points = []
+    for usage in _usages_of_curve(charge, up_to, like):
+        try:
+            rated = rate_lines(charge, usage, currency)
+        except NotRatable:
+            break
+        points.append(
+            CurvePoint(
+                quantity=usage.quantity,
+                amount=add_lines([line.amount for line in rated], currency),
+                unit_price=effective_unit_price(_sum([line.exact_amount for line in rated]), usage.quantity),
+            )
+        )
+    return tuple(points)
+
+
+def _usages_of_curve(charge: Charge, up_to: Decimal | None, like: Usage | None) -> Iterator[Usage]:
+    if isinstance(charge.model, Percentage):
+        yield from _repeated(like if like is not None and like.transactions else ONE_TRANSACTION, up_to)
+        return
+    reach = up_to or _reach(charge, like)
+    steps = {
+        EXACT.divide(EXACT.multiply(reach, Decimal(step)), Decimal(CURVE_STEPS)) for step in range(CURVE_STEPS + 1)
+    }
+    steps |= {place for bound in bounds_of(charge) for place in (bound, _just_above(bound)) if place <= reach}
+    for quantity in sorted(steps):
+        yield _scaled(charge, quantity, like)
+
+
+def _repeated(like: Usage, up_to: Decimal | None) -> Iterator[Usage]:
+    transactions = like.transactions or ()
+    times = min(CURVE_STEPS, max(2, MOST_TRANSACTIONS_OF_CURVE // len(transactions)))
+    for number in range(times + 1):
+        repeated = transactions * number
+        usage = Usage(_sum(repeated), count=len(repeated), transactions=repeated)
+        if up_to is not None and usage.quantity > up_to:
+            return
+        yield usage
+
+
+def _scaled(charge: Charge, quantity: Decimal, like: Usage | None) -> Usage:
+    """Usage of this quantity with the shares of ``like``; a matrix without one spreads it evenly over its rows."""
+    groups = like.groups if like is not None else ()
+    whole = like.quantity if like is not None else Decimal(0)
+    if isinstance(charge.model, Matrix) and not whole:
+        groups = tuple(UsageGroup(row.values, ONE) for row in charge.model.rows)
+        whole = Decimal(len(groups))
+    failed = like.failed if like is not None else Decimal(0)
+    if not whole:
+        return Usage(quantity)
+    return Usage(
+        quantity,
+        failed=_share(failed, quantity, whole),
+        groups=tuple(
+            replace(
+                group,
+                quantity=_share(group.quantity, quantity, whole),
+                failed=_share(group.failed, quantity, whole),
+            )
+            for group in groups
+        ),
+    )
+
+
+def _share(part: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
+    return settle(EXACT.divide(EXACT.multiply(part, quantity), whole))
+
+
+def bounds_of(charge: Charge) -> tuple[Decimal, ...]:
+    """The quantities at which the price changes: where the allowance ends, and the tiers, counted as they are used."""
+    ends = [charge.included_units] if charge.included_units else []
+    tiers: tuple[Tier, ...] = getattr(charge.model, "tiers", ())
+    ends += [EXACT.add(charge.included_units, tier.up_to) for tier in tiers if tier.up_to is not None]
+    divisor = charge.conversion.divide_by if charge.conversion is not None else ONE
+    return tuple(EXACT.multiply(end, divisor) for end in ends)
+
+
+def _reach(charge: Charge, like: Usage | None) -> Decimal:
+    """How far a curve goes: half as far again as the last bound, twice what is used, and to a round number."""
+    used = like.quantity if like is not None else Decimal(0)
+    wanted = max(
+        [EXACT.multiply(used, Decimal(2)), *(EXACT.multiply(end, Decimal("1.5")) for end in bounds_of(charge))]
+    )
+    if wanted <= 0:
+        return Decimal(1000)
+    return wanted.quantize(Decimal(1).scaleb(wanted.adjusted() - 1), rounding=ROUND_CEILING, context=EXACT)
+
+
+def _just_above(bound: Decimal) -> Decimal:
+    """A little more than a bound: where a jump lands."""
+    return EXACT.add(bound, Decimal(1).scaleb(bound.adjusted() - 3))
 
 
 def _sum(amounts: Sequence[Decimal]) -> Decimal:

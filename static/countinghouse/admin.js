@@ -14,23 +14,22 @@ function alignFigureHeaders() {
 }
 
 // Shows only the fields that the chosen kind of price or metric has; the form's own checks stay the judge.
-// A select with data-ch-controls="model" rules the inputs with data-ch-shown-for-model="flat per_unit", and the
-// inline tables that hold an input with data-ch-group-for-model="graduated".
+// A select with data-ch-controls="model" rules the inputs with data-ch-shown-for-model="flat per_unit". An input that
+// several selects rule is shown when it fits all of them.
 function showFieldsForChoice() {
-  document.querySelectorAll("[data-ch-controls]").forEach((control) => {
-    const name = control.dataset.chControls;
-    const fits = (element, attribute) => element.getAttribute(attribute).split(" ").includes(control.value);
+  const controls = [...document.querySelectorAll("[data-ch-controls]")];
+  const fits = (input, control) => {
+    const wanted = input.getAttribute(`data-ch-shown-for-${control.dataset.chControls}`);
+    return wanted === null || wanted.split(" ").includes(control.value);
+  };
+  controls.forEach((control) => {
     const update = () => {
-      document.querySelectorAll(`[data-ch-shown-for-${name}]`).forEach((input) => {
-        const shown = fits(input, `data-ch-shown-for-${name}`);
+      document.querySelectorAll(`[data-ch-shown-for-${control.dataset.chControls}]`).forEach((input) => {
+        const shown = controls.every((each) => fits(input, each));
         const row = input.closest(".field-line");
         if (row) row.hidden = !shown;
         // A hidden input keeps what was typed, in case the choice is taken back, but is not sent.
         input.disabled = !shown;
-      });
-      document.querySelectorAll(`[data-ch-group-for-${name}]`).forEach((input) => {
-        const group = input.closest("[data-inline-type]");
-        if (group) group.hidden = !fits(input, `data-ch-group-for-${name}`);
       });
     };
     control.addEventListener("change", update);

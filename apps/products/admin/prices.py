@@ -3,78 +3,82 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from apps.common.admin import (
-    BillingAdmin,
-    BillingInline,
-    acting_user,
-)
+from apps.common.admin import BillingAdmin, acting_user
+from apps.common.fields import currency_choices
 from apps.common.history import HistoryScope
 from apps.products.admin.base import MODEL_WORDS, plan_url, status_badge
-from apps.products.forms import PriceForm, ScheduleForm, TierForm, TierFormSet
-from apps.products.models import (
-    ChargeModelName,
-    PlanStatus,
-    Price,
-    PriceTier,
-    PriceVersion,
-)
-from apps.products.selectors import version_in_force
+from apps.products.admin.calculator import calculate
+from apps.products.forms import PriceForm, TermsForm, currency_form, schedule_form
+from apps.products.forms.prices import version_to_begin_with
+from apps.products.forms.terms import AMOUNT_FIELDS, BOUND_FIELDS, MORE_FIELDS, initial_of
+from apps.products.lint import Finding, lint_plan_version, lint_price
+from apps.products.models import ChargeModelName, PlanStatus, Price, PriceMatrixRow, PriceTier, PriceVersion
+from apps.products.selectors import prices_by_plan_version
 from apps.products.services import (
-    ChargedFor,
+    add_currency,
     add_price,
     change_draft_price,
     remove_draft_price,
     schedule_price_version,
 )
 from apps.products.terms import terms_of
-from apps.products.wording import effective_in_words, included_in_words, price_in_a_sentence, price_in_words
-
-
-class TierInline(BillingInline):
-    model = PriceTier
-    form = TierForm
-    formset = TierFormSet
-    fields = ["up_to", "unit_amount", "flat_amount"]
-    verbose_name = "tier"
-    verbose_name_plural = "Tiers: each unit is charged at the price of the tier it falls into"
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _may_edit(obj)
-
-    has_change_permission = has_add_permission
-    has_delete_permission = has_add_permission
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True
-
-    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
-        preset = getattr(request, "ch_preset_tiers", None)
-        return len(preset) if preset is not None else 2 if obj is None else 0
-
-
-class ScheduledTiers(TierFormSet):
-    charge_model = ChargeModelName.GRADUATED
-
-
-class ScheduledTierInline(TierInline):
-    formset = ScheduledTiers
+from apps.products.wording import (
+    MOST_ROWS_IN_WORDS,
+    amount_in_words,
+    bounds_in_words,
+    effective_in_words,
+    included_in_words,
+    matrix_rows,
+    price_in_a_sentence,
+    price_in_words,
+)
 
 
 def _may_edit(version: PriceVersion | None) -> bool:
     return version is None or version.pk is None or version.price.plan_version.is_draft
+
+
+SHOWN = [
+    "plan_shown",
+    "product_shown",
+    "metric_shown",
+    "line_shown",
+    "model_shown",
+    "currency",
+    "amounts_shown",
+    "included_shown",
+    "around_shown",
+    "effective_shown",
+    "recorded_shown",
+]
+
+
+class CurrencyFilter(DropdownFilter):
+    title = "currency"
+    parameter_name = "currency"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return currency_choices()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+        return queryset.filter(currency=self.value()) if self.value() else queryset
 
 
 @admin.register(PriceVersion)
@@ -86,6 +90,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         "plan_shown",
         "product_shown",
         "model_shown",
+        "currency",
         "amounts_shown",
         "included_shown",
         "effective_shown",
@@ -95,14 +100,14 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         ("price__plan_version__plan", AutocompleteSelectFilter),
         ("price__product", AutocompleteSelectFilter),
         ("price__metric", AutocompleteSelectFilter),
-        "charge_model",
-        "price__plan_version__status",
+        ("charge_model", ChoicesDropdownFilter),
+        CurrencyFilter,
+        ("price__plan_version__status", ChoicesDropdownFilter),
     ]
     search_fields = ["price__name", "price__product__name", "price__plan_version__plan__name", "price__metric__name"]
     search_help_text = "Line, product, plan or metric"
     ordering = ["price__plan_version__plan__name", "-price__plan_version__number", "price__position", "price_id"]
-    inlines = [TierInline]
-    actions_detail = ["schedule"]
+    actions_detail = ["schedule", "add_currency"]
     empty_state = (
         "No prices yet",
         "A price says what one line of an invoice costs: a fee each month, so much per 1,000 tokens, or tiers. Prices "
@@ -111,11 +116,18 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         "Go to plans",
     )
 
+    class Media:
+        js = ["countinghouse/price_form.js"]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[PriceVersion]:
         versions: QuerySet[PriceVersion] = super().get_queryset(request)
-        return versions.select_related("price__plan_version__plan", "price__product", "price__metric").prefetch_related(
-            "tiers"
-        )
+        return versions.select_related(
+            "price__plan_version__plan", "price__product", "price__metric", "price__pricing_unit"
+        ).prefetch_related("tiers", "rows")
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.calculator_view)
+        return [path("calculate/", view, name="products_priceversion_calculate"), *super().get_urls()]
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
         return ["plan_version", "product", "metric"]
@@ -138,51 +150,46 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
             or PriceVersion.objects.filter(pk=object_id, price__plan_version__status=PlanStatus.PUBLISHED).exists()
         )
 
+    def has_add_currency_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        if not request.user.has_perm("products.add_priceversion"):
+            return False
+        if object_id is None:
+            return True
+        price = Price.objects.filter(versions__pk=object_id, plan_version__status=PlanStatus.DRAFT).first()
+        return price is not None and bool(currency_form(price)().currencies)
+
     # --- The form ----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if not self._is_editable(request, obj):
-            shown = ["plan_shown", "product_shown", "metric_shown", "line_shown", "model_shown", "amounts_shown"]
+            return [(None, {"fields": [*SHOWN, "note"]})]
+        asked = _asked(request)
+        if obj is not None or asked is None:
             return [
-                (None, {"fields": [*shown, "included_shown", "effective_shown", "recorded_shown", "note"]}),
+                ("What is charged", {"fields": ["plan_version", "product", "name"]}),
+                ("How", {"fields": ["charge_model", "metric", "pricing_unit", "recurrence", "timing"]}),
+                ("Amounts", {"fields": AMOUNT_FIELDS}),
+                ("Free and bounds", {"fields": BOUND_FIELDS}),
+                ("More", {"fields": MORE_FIELDS}),
             ]
-        price = _price_to_schedule(request)
-        if obj is None and price is not None:
-            amounts = [name for name in _schedule_form(price)().fields if name not in {"effective_from", "note"}]
-            return [
-                (
-                    f"{price.name}, {price.plan_version}",
-                    {
-                        "fields": ["effective_from", *amounts, "note"],
-                        "description": "The new amounts replace the current ones from the day you choose. "
-                        f"Today's price: {price_in_a_sentence(_current(price))}.",
-                    },
-                )
-            ]
-        return [
-            (None, {"fields": ["plan_version", "product", "name", "charge_model", "metric"]}),
-            ("Amounts", {"fields": ["flat_amount", "unit_amount", "per_units", "included_units"]}),
+        amounts = [name for name in AMOUNT_FIELDS if name != "pricing_unit_rate" or asked.price.pricing_unit]
+        first = ["effective_from", "charge_model"] if asked.is_scheduled else ["charge_model"]
+        last = ["note", "seen_impact"] if asked.is_scheduled else []
+        sections = [
+            (f"{asked.price.name}, {asked.price.plan_version}", {"fields": first, "description": asked.description}),
+            ("Amounts", {"fields": amounts}),
+            ("Free and bounds", {"fields": BOUND_FIELDS}),
+            ("More", {"fields": MORE_FIELDS}),
         ]
+        return [*sections, ("Why", {"fields": last})] if last else sections
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if self._is_editable(request, obj):
-            return []
-        return [
-            "plan_shown",
-            "product_shown",
-            "metric_shown",
-            "line_shown",
-            "model_shown",
-            "amounts_shown",
-            "included_shown",
-            "effective_shown",
-            "recorded_shown",
-        ]
+        return [] if self._is_editable(request, obj) else SHOWN
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        price = _price_to_schedule(request)
-        if obj is None and price is not None:
-            return super().get_form(request, obj, change=change, form=_schedule_form(price), **kwargs)
+        asked = _asked(request)
+        if obj is None and asked is not None:
+            return super().get_form(request, obj, change=change, form=asked.form_class, **kwargs)
         if not self._is_editable(request, obj):
             return super().get_form(request, obj, change=change, **kwargs)
         form = super().get_form(request, obj, change=change, form=PriceForm, **kwargs)
@@ -194,79 +201,65 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = dict(extra_context or {})
-        if _price_to_schedule(request) is not None:
-            context |= {"page_title": "Schedule a new price", "show_save_and_add_another": False}
+        asked = _asked(request)
+        context = {"calculator_url": self._calculator_url(request), **(extra_context or {})}
+        if asked is not None:
+            context |= {"page_title": asked.title, "show_save_and_add_another": False}
+            context |= {"is_scheduling": asked.is_scheduled, "price_to_schedule": asked.price}
         return super().add_view(request, form_url, context)  # type: ignore[no-any-return]
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        version = self.get_object(request, unquote(object_id))
+        context = dict(extra_context or {})
+        if version is not None and self._is_editable(request, version):
+            context["calculator_url"] = f"{self._calculator_url(request)}?price_version={version.pk}"
+        return super().change_view(request, object_id, form_url, context)
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        price = _price_to_schedule(request)
-        if price is None:
-            return super().get_changeform_initial_data(request)  # type: ignore[no-any-return]
-        current = _current(price)
-        next_month = (timezone.now().date().replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-        return {
-            "effective_from": next_month,
-            "flat_amount": current.flat_amount,
-            "unit_amount": current.unit_amount,
-            "per_units": current.per_units,
-            "included_units": current.included_units,
-        }
+        asked = _asked(request)
+        if asked is not None:
+            return asked.initial
+        return super().get_changeform_initial_data(request)  # type: ignore[no-any-return]
 
-    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
-        kwargs: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
-        preset = getattr(request, "ch_preset_tiers", None)
-        if preset and request.method == "GET":
-            kwargs["initial"] = preset
-        return kwargs
+    def _calculator_url(self, request: HttpRequest) -> str:
+        kept = {name: request.GET[name] for name in ("schedule", "add_currency", "plan_version") if name in request.GET}
+        query = f"?{urlencode(kept)}" if kept else ""
+        return reverse("admin:products_priceversion_calculate") + query
 
-    def get_inlines(self, request: HttpRequest, obj: Any) -> list[type[Any]]:
-        price = _price_to_schedule(request)
-        if price is not None and (obj is None or obj.pk is None):
-            if _current(price).charge_model != ChargeModelName.GRADUATED:
-                return []
-            request.ch_preset_tiers = [  # type: ignore[attr-defined]
-                {"up_to": tier.up_to, "unit_amount": tier.unit_amount, "flat_amount": tier.flat_amount}
-                for tier in terms_of(_current(price)).tiers
-            ]
-            return [ScheduledTierInline]
-        return [TierInline] if self._is_editable(request, obj) else []
+    def calculator_view(self, request: HttpRequest) -> HttpResponse:
+        """What the form that is being filled in makes of a quantity."""
+        return calculate(request, _form_to_try(request))
 
     # --- Saving ------------------------------------------------------------------------------------------------------
 
     def save_model(self, request: HttpRequest, obj: PriceVersion, form: Any, change: bool) -> None:
-        """Left to ``save_related``, which knows the tiers too."""
+        """By the services, which store the tiers and the rows as well."""
+        written = self._write(request, form, obj if change else None)
+        obj.pk, obj.price, obj.effective_from = written.pk, written.price, written.effective_from
+        for finding in _findings(written):
+            messages.warning(request, f"{finding.sentence} {finding.reason}")
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        terms = form.terms(tuple(tier for formset in formsets for tier in formset.tiers))
-        price = _price_to_schedule(request)
-        if price is not None:
-            written = schedule_price_version(
-                price=price,
-                effective_from=form.cleaned_data["effective_from"],
-                terms=terms,
-                now=timezone.now(),
-                note=form.cleaned_data["note"],
-                actor=acting_user(request),
-            )
-        else:
-            entered: dict[str, Any] = {
-                "charged": ChargedFor(
-                    product=form.cleaned_data["product"],
-                    metric=form.cleaned_data["metric"],
-                    name=form.cleaned_data["name"],
-                ),
-                "terms": terms,
-                "now": timezone.now(),
-                "actor": acting_user(request),
-            }
-            if change:
-                stored = PriceVersion.objects.select_related("price__plan_version__plan").get(pk=form.instance.pk)
-                written = change_draft_price(price_version=stored, **entered)
-            else:
-                written = add_price(plan_version=form.cleaned_data["plan_version"], **entered)
-        form.instance.pk, form.instance.price = written.pk, written.price
-        form.instance.effective_from = written.effective_from
+    def _write(self, request: HttpRequest, form: Any, changed: PriceVersion | None) -> PriceVersion:
+        entered: dict[str, Any] = {"terms": form.terms, "now": timezone.now(), "actor": acting_user(request)}
+        asked = _asked(request)
+        if changed is not None:
+            stored = PriceVersion.objects.select_related("price__plan_version__plan").get(pk=changed.pk)
+            return change_draft_price(price_version=stored, charged=form.charged, **entered)
+        if asked is None:
+            plan_version, currency = form.cleaned_data["plan_version"], form.cleaned_data["currency"]
+            return add_price(plan_version=plan_version, charged=form.charged, currency=currency, **entered)
+        currency = form.cleaned_data["currency"]
+        if not asked.is_scheduled:
+            return add_currency(price=asked.price, currency=currency, **entered)
+        return schedule_price_version(
+            price=asked.price,
+            currency=currency,
+            effective_from=form.cleaned_data["effective_from"],
+            note=form.cleaned_data["note"],
+            **entered,
+        )
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         return [{"added": {}}] if add else [{"changed": {"fields": []}}]
@@ -286,6 +279,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
             HistoryScope(Price, {"pgh_obj_id": obj.price_id}),
             HistoryScope(PriceVersion, {"price_id": obj.price_id}),
             HistoryScope(PriceTier, {"price_version_id__in": amounts}),
+            HistoryScope(PriceMatrixRow, {"price_version_id__in": amounts}),
         ]
 
     # --- Displays ----------------------------------------------------------------------------------------------------
@@ -318,8 +312,15 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
 
     @display(description="Price")
     def amounts_shown(self, version: PriceVersion) -> SafeString:
+        if version.charge_model == ChargeModelName.MATRIX:
+            return _matrix_table(version)
         lines = format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
         return format_html("<div>{}</div>", lines)
+
+    @display(description="Around it")
+    def around_shown(self, version: PriceVersion) -> str:
+        words = ", ".join(bounds_in_words(version))
+        return f"{words[0].upper()}{words[1:]}" if words else "–"
 
     @display(description="Included")
     def included_shown(self, version: PriceVersion) -> str:
@@ -346,33 +347,133 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         variant=ActionVariant.PRIMARY,
     )
     def schedule(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = PriceVersion.objects.get(pk=object_id)
+        query = urlencode({"schedule": version.price_id, "currency": version.currency})
+        return HttpResponseRedirect(f"{reverse('admin:products_priceversion_add')}?{query}")
+
+    @action(description="Add another currency", permissions=["add_currency"], icon="add")
+    def add_currency(self, request: HttpRequest, object_id: str) -> HttpResponse:
         price_id = PriceVersion.objects.values_list("price_id", flat=True).get(pk=object_id)
-        return HttpResponseRedirect(f"{reverse('admin:products_priceversion_add')}?schedule={price_id}")
+        return HttpResponseRedirect(f"{reverse('admin:products_priceversion_add')}?add_currency={price_id}")
 
 
-def _price_to_schedule(request: HttpRequest) -> Price | None:
-    """The published price that the address asks new amounts for."""
-    asked = request.GET.get("schedule", "")
-    if not asked.isdecimal():
-        return None
-    if not hasattr(request, "ch_price_to_schedule"):
-        request.ch_price_to_schedule = (  # type: ignore[attr-defined]
-            Price.objects.filter(Q(plan_version__status=PlanStatus.PUBLISHED), pk=asked)
-            .select_related("plan_version__plan", "product", "metric")
+def _matrix_table(version: PriceVersion) -> SafeString:
+    """The first rows of a matrix, and how many more there are."""
+    rows = matrix_rows(version)
+    per = price_in_words(version)[0].rstrip(":")
+    body = format_html_join(
+        "",
+        '<tr>{}<td class="ch-right">{}</td></tr>',
+        (
+            (
+                format_html_join("", "<td>{}</td>", ((value if value is not None else "any",) for value in row.values)),
+                amount_in_words(version, row.unit_amount),
+            )
+            for row in rows[:MOST_ROWS_IN_WORDS]
+        ),
+    )
+    head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in version.dimensions))
+    more = f"and {len(rows) - MOST_ROWS_IN_WORDS} more" if len(rows) > MOST_ROWS_IN_WORDS else ""
+    return format_html(
+        '<div><div>{}</div><table class="ch-table ch-small ch-matrix"><thead><tr>{}<th scope="col" class="ch-right">'
+        'Unit price</th></tr></thead><tbody>{}</tbody></table><div class="ch-muted ch-small">{}</div></div>',
+        per,
+        head,
+        body,
+        more,
+    )
+
+
+def _findings(version: PriceVersion) -> list[Finding]:
+    """What is odd about a price that was stored, by itself and beside the other plans."""
+    plan_version = version.price.plan_version
+    prices = prices_by_plan_version([plan_version.pk]).get(plan_version.pk, [])
+    own = lint_price(
+        terms_of(version),
+        metric=version.price.metric,
+        currency=version.currency,
+        pricing_unit=version.price.pricing_unit,
+    )
+    return own + lint_plan_version(plan_version, prices)
+
+
+# --- What an address asks for ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """New amounts of a price that is there: from a day on, or in another currency."""
+
+    price: Price
+    currency: str
+    is_scheduled: bool
+
+    @property
+    def title(self) -> str:
+        return "Schedule a new price" if self.is_scheduled else "Add another currency"
+
+    @cached_property
+    def form_class(self) -> type[TermsForm]:
+        return schedule_form(self.price) if self.is_scheduled else currency_form(self.price)
+
+    @cached_property
+    def begin_with(self) -> PriceVersion:
+        return version_to_begin_with(self.price, self.currency)
+
+    @property
+    def description(self) -> str:
+        words = price_in_a_sentence(self.begin_with)
+        if self.is_scheduled:
+            return escape(
+                "The new amounts replace the current ones from the day you choose. "
+                f"Today's price in {self.begin_with.currency}: {words}."
+            )
+        return escape(
+            f"The form begins with the amounts in {self.begin_with.currency}: {words}. Nothing is converted, so enter "
+            "what customers pay in the other currency."
+        )
+
+    @property
+    def initial(self) -> dict[str, Any]:
+        begun = initial_of(terms_of(self.begin_with))
+        if not self.is_scheduled:
+            return begun
+        next_month = (timezone.now().date().replace(day=1) + dt.timedelta(days=32)).replace(day=1)
+        return {**begun, "effective_from": next_month, "currency": self.begin_with.currency}
+
+
+def _asked(request: HttpRequest) -> _Asked | None:
+    """The price that the address asks new amounts for: a published one to schedule, a draft's to add a currency to."""
+    if not hasattr(request, "ch_asked"):
+        request.ch_asked = _find_asked(request)  # type: ignore[attr-defined]
+    return request.ch_asked  # type: ignore[attr-defined, no-any-return]
+
+
+def _find_asked(request: HttpRequest) -> _Asked | None:
+    for name, status in (("schedule", PlanStatus.PUBLISHED), ("add_currency", PlanStatus.DRAFT)):
+        key = request.GET.get(name, "")
+        if not key.isdecimal():
+            continue
+        price = (
+            Price.objects.filter(plan_version__status=status, pk=key)
+            .select_related("plan_version__plan", "product", "metric", "pricing_unit")
             .first()
         )
-    return request.ch_price_to_schedule  # type: ignore[attr-defined, no-any-return]
+        if price is not None:
+            currency = request.GET.get("currency", "")
+            is_sold_in = currency in price.plan_version.currencies
+            return _Asked(price, currency if is_sold_in else "", name == "schedule")
+    return None
 
 
-def _schedule_form(price: Price) -> type[ScheduleForm]:
-    return type("PriceScheduleForm", (ScheduleForm,), {"price": price, "charge_model": _current(price).charge_model})
-
-
-def _current(price: Price) -> PriceVersion:
-    """The amounts in force now, or the first ones when none is yet."""
-    now = timezone.now()
-    versions = list(price.versions.prefetch_related("tiers"))
-    for version in versions:
-        version.price = price
-    currency = price.plan_version.currencies[0]
-    return version_in_force(versions, currency=currency, on=now.date(), known_at=now) or versions[-1]
+def _form_to_try(request: HttpRequest) -> TermsForm:
+    """The form of the page that the calculator stands on, filled with what was sent."""
+    asked = _asked(request)
+    if asked is not None:
+        return asked.form_class(request.POST)
+    changed = request.GET.get("price_version", "")
+    if changed.isdecimal():
+        stored = PriceVersion.objects.select_related("price__plan_version__plan").filter(pk=changed).first()
+        if stored is not None:
+            return PriceForm(request.POST, instance=stored)
+    return PriceForm(request.POST)
