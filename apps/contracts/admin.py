@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -22,29 +21,24 @@ from unfold.forms import BaseDialogForm
 
 from apps.common.admin import (
     BillingAdmin,
-    Panel,
     acting_user,
     add_refusal,
     badge,
     dialog_done,
     refusals_as_messages,
-    register_panel,
     show_dialog_again,
 )
 from apps.common.errors import BillingError
 from apps.common.formatting import format_day, format_days
 from apps.common.history import HistoryScope
 from apps.contracts import payers_admin
+from apps.contracts.contract_panels import STATUS_COLOURS
 from apps.contracts.forms import ONE_DAY, ContractForm, EndContractForm, KeepPricesForm, ReasonForm
 from apps.contracts.grandfathering import follow_list_prices, grandfather_contract
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.payers import prices_of_phase_in_words
 from apps.contracts.services import activate_contract, change_draft_contract, create_contract, end_contract
-from apps.customers.models import Customer
 from apps.pricing.periods import local_date
-
-STATUS_COLOURS = {ContractStatus.DRAFT: "warning", ContractStatus.ACTIVE: "success", ContractStatus.ENDED: "default"}
-
 
 END_DIALOG: ActionDialog = {
     "title": "End this contract",
@@ -413,37 +407,3 @@ def _phases_by_plan(contract: Contract) -> list[ContractPhase]:
 
 def _plan_name(phase: ContractPhase) -> str:
     return f"{phase.plan_version.plan.name} v{phase.plan_version.number}"
-
-
-def render_phases(request: HttpRequest, contract: Contract) -> str:
-    phases = list(contract.phases.select_related("plan_version__plan"))
-    if len(phases) < 2:
-        return ""  # One phase is the contract itself: its plan and its term are above.
-    shown = [(phase, prices_of_phase_in_words(phase, contract.timezone)) for phase in phases]
-    return render_to_string("admin/contracts/phases.html", {"phases": shown}, request=request)
-
-
-def render_contracts_of_customer(request: HttpRequest, customer: Customer) -> str:
-    if not request.user.has_perm("contracts.view_contract"):
-        return ""
-    contracts = customer.contracts.prefetch_related("phases__plan_version__plan").order_by("-start_date", "-pk")[:50]
-    page: Any = admin.site._registry[Contract]
-    rows = [
-        {
-            "contract": contract,
-            "plan": page.plan_shown(contract),
-            "term": page.term_shown(contract),
-            "billed_through": page.billed_through_shown(contract),
-            "colour": STATUS_COLOURS[ContractStatus(contract.status)],
-        }
-        for contract in contracts
-    ]
-    return render_to_string(
-        "admin/contracts/of_customer.html",
-        {"rows": rows, "customer": customer, "may_add": request.user.has_perm("contracts.add_contract")},
-        request=request,
-    )
-
-
-register_panel("contracts.Contract", Panel(title="Phases", render=render_phases, order=5))
-register_panel("customers.Customer", Panel(title="Contracts", render=render_contracts_of_customer, order=10))
