@@ -159,7 +159,11 @@ def test_archiving_takes_a_version_off_sale(page: Client) -> None:
 def test_a_new_version_copies_the_prices_of_today(page: Client) -> None:
     version = published_plan(flat_fee("500"))
     confirm(
-        page, url_of(PLAN, "new_version", version.plan_id), start_from=version.pk, currencies=["USD"], billing_months="1"
+        page,
+        url_of(PLAN, "new_version", version.plan_id),
+        start_from=version.pk,
+        currencies=["USD"],
+        billing_months="1",
     )
     draft = PlanVersion.objects.get(number=2)
     assert draft.is_draft
@@ -168,7 +172,9 @@ def test_a_new_version_copies_the_prices_of_today(page: Client) -> None:
 
 def test_a_new_version_can_begin_empty_in_another_currency(page: Client) -> None:
     version = published_plan(flat_fee("500"))
-    confirm(page, url_of(PLAN, "new_version", version.plan_id), start_from="empty", currencies=["EUR"], billing_months="12")
+    confirm(
+        page, url_of(PLAN, "new_version", version.plan_id), start_from="empty", currencies=["EUR"], billing_months="12"
+    )
     draft = PlanVersion.objects.get(number=2)
     assert (draft.currencies, draft.billing_months, draft.prices.count()) == (["EUR"], 12, 0)
 
@@ -428,6 +434,7 @@ def test_the_page_of_a_plan_costs_the_same_however_many_prices_it_has(
     for number in (1, 6):
         fees = [graduated(metric, ("10", "2"), (None, "1"), name=f"Line {at}") for at in range(number)]
         version = published_plan(*fees, code=f"plan-{number}")
-        # Session, user; the badge; the plan twice with its versions; versions, prices, amounts, tiers, rows of the panel.
-        with django_assert_num_queries(13):
+        # Session, user; the badge; the plan twice with its versions; versions, prices, amounts, tiers, rows of the
+        # panels; how many contracts are on it.
+        with django_assert_num_queries(14):
             page_text(page, url_of(PLAN, "change", version.plan_id))

@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from apps.common.admin import Panel, register_panel
+from apps.products.admin.price_lists import loaded_versions
 from apps.products.changes import plan_changes
 from apps.products.history import State, charges_in_force, recorded_by, revisions
 from apps.products.models import Plan, PlanVersion, Price, PriceVersion
@@ -29,11 +30,8 @@ STATE_COLOURS = {
 
 def render_changes_of_plan(request: HttpRequest, plan: Plan) -> str:
     """How each version differs from the one before it, and how its prices have changed since it was published."""
-    versions = list(plan.versions.select_related("plan").order_by("number"))
-    prices = prices_by_plan_version([version.pk for version in versions])
-    for version in versions:
-        for price in prices.get(version.pk, []):
-            price.plan_version = version
+    loaded = loaded_versions(request, plan)[::-1]
+    versions, prices = [version for version, _ in loaded], {version.pk: found for version, found in loaded}
     now = timezone.now()
     context = {
         "steps": _steps(versions, prices, now)[::-1],

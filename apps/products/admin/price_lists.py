@@ -11,27 +11,35 @@ from django.utils import timezone
 
 from apps.common.admin import Panel, register_panel
 from apps.products.admin.base import MODEL_WORDS, STATUS_COLOURS
-from apps.products.models import ChargeModelName, Plan, PlanStatus, Price, PriceVersion
+from apps.products.models import ChargeModelName, Plan, PlanStatus, PlanVersion, Price, PriceVersion
 from apps.products.selectors import prices_by_plan_version, version_in_force
 from apps.products.wording import bounds_in_words, effective_in_words, included_in_words, price_in_words
 
 
+def loaded_versions(request: HttpRequest, plan: Plan) -> list[tuple[PlanVersion, list[Price]]]:
+    """The plan's versions, newest first, each with its prices: read once for all panels of a page."""
+    known: dict[int, list[tuple[PlanVersion, list[Price]]]] = request.__dict__.setdefault("ch_plan_versions", {})
+    if plan.pk not in known:
+        versions = list(plan.versions.select_related("plan").order_by("-number"))
+        prices = prices_by_plan_version([version.pk for version in versions])
+        for version in versions:
+            for price in prices.get(version.pk, []):
+                price.plan_version = version
+        known[plan.pk] = [(version, prices.get(version.pk, [])) for version in versions]
+    return known[plan.pk]
+
+
 def render_versions(request: HttpRequest, plan: Plan) -> str:
     """The plan's versions, newest first, each with its price list."""
-    versions = list(plan.versions.select_related("plan").order_by("-number"))
-    prices = prices_by_plan_version([version.pk for version in versions])
     now = timezone.now()
-    shown = []
-    for version in versions:
-        for price in prices.get(version.pk, []):
-            price.plan_version = version
-        shown.append(
-            {
-                "version": version,
-                "colour": STATUS_COLOURS[PlanStatus(version.status)],
-                "lines": [_line(price, now) for price in prices.get(version.pk, [])],
-            }
-        )
+    shown = [
+        {
+            "version": version,
+            "colour": STATUS_COLOURS[PlanStatus(version.status)],
+            "lines": [_line(price, now) for price in prices],
+        }
+        for version, prices in loaded_versions(request, plan)
+    ]
     permissions = {
         "add_price": request.user.has_perm("products.add_priceversion"),
         "publish": request.user.has_perm("products.change_planversion"),
