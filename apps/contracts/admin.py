@@ -50,8 +50,8 @@ END_DIALOG: ActionDialog = {
 
 KEEP_DIALOG: ActionDialog = {
     "title": "Keep the prices of a day",
-    "description": "From the open period on, this contract no longer follows the list prices of its plan. What was "
-    "billed stands.",
+    "description": "From this day on the contract no longer follows the list prices of its plan. Periods that are "
+    "closed stay as they were billed.",
     "form_class": KeepPricesForm,
     "form_submit_text": "Keep these prices",
 }

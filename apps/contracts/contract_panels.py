@@ -18,8 +18,9 @@ STATUS_COLOURS = {ContractStatus.DRAFT: "warning", ContractStatus.ACTIVE: "succe
 
 def render_phases(request: HttpRequest, contract: Contract) -> str:
     phases = list(contract.phases.select_related("plan_version__plan"))
-    if len(phases) < 2:
-        return ""  # One phase is the contract itself: its plan and its term are above.
+    is_draft_that_keeps = contract.status == ContractStatus.DRAFT and any(each.grandfathered_at for each in phases)
+    if len(phases) < 2 and not is_draft_that_keeps:
+        return ""  # One phase is the contract itself: its plan, its prices and its term are above.
     shown = [(phase, prices_of_phase_in_words(phase, contract.timezone)) for phase in phases]
     return render_to_string("admin/contracts/phases.html", {"phases": shown}, request=request)
 

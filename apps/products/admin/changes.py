@@ -74,7 +74,10 @@ def _histories(
     return [
         {
             "version": version,
-            "prices": [(price, _shown(price, now, authors)) for price in changed[version.pk]],
+            "prices": [
+                (price, [(code, rows) for code, rows in _shown(price, now, authors) if len(rows) > 1])
+                for price in changed[version.pk]
+            ],
         }
         for version in versions
         if changed[version.pk]
@@ -113,7 +116,7 @@ def render_history_of_price(request: HttpRequest, version: PriceVersion) -> str:
     ]
     price.plan_version = version.price.plan_version
     shown = _shown(price, timezone.now(), recorded_by([price.pk]))
-    context = {"currencies": shown, "this": version}
+    context = {"currencies": shown, "this": version, "plan_version": price.plan_version}
     return render_to_string("admin/products/price_history.html", context, request=request)
 
 
