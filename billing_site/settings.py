@@ -216,12 +216,18 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Countinghouse API",
-    "DESCRIPTION": "Send usage events, read customers, contracts and invoices back.",
+    "DESCRIPTION": "Send usage events, set up metrics, customers and prices, estimate, and read invoices back.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Currency": [(code, code) for code in CURRENCIES],
+        "PlanStatus": "apps.products.models.PlanStatus",
+        "ContractStatus": "apps.contracts.models.ContractStatus",
+        "InvoiceStatus": "apps.invoices.models.InvoiceStatus",
+    },
 }
 
 # --- Background work -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from apps.contracts.models import Contract
 from apps.contracts.services import activate_contract, create_contract
 from apps.customers.models import BillingEntity, Customer
 from apps.pricing.charge_models.base import Tier
-from apps.products.models import ChargeModelName, PlanVersion
+from apps.products.models import BillingTiming, ChargeModelName, PlanVersion, Recurrence
 from apps.products.services import ChargedFor, add_price, create_plan, publish_plan_version
 from apps.products.terms import PriceTerms
 from apps.usage.services import EventInput, record_events
@@ -31,10 +31,19 @@ class PlannedPrice:
     name: str
     terms: PriceTerms
     metric: BillableMetric | None = None
+    recurrence: Recurrence = Recurrence.RECURRING
+    timing: BillingTiming = BillingTiming.ARREARS
 
 
-def flat_fee(amount: str, name: str = "Platform fee") -> PlannedPrice:
-    return PlannedPrice(name, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount)))
+def flat_fee(
+    amount: str, name: str = "Platform fee", *, in_advance: bool = False, one_off: bool = False
+) -> PlannedPrice:
+    return PlannedPrice(
+        name,
+        PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount)),
+        recurrence=Recurrence.ONE_OFF if one_off else Recurrence.RECURRING,
+        timing=BillingTiming.ADVANCE if in_advance else BillingTiming.ARREARS,
+    )
 
 
 def per_unit(metric: BillableMetric, amount: str, *, per: int = 1, included: str = "0", name: str = "") -> PlannedPrice:
@@ -68,7 +77,13 @@ def published_plan(
     for price in prices:
         add_price(
             plan_version=version,
-            charged=ChargedFor(product=product, metric=price.metric, name=price.name),
+            charged=ChargedFor(
+                product=product,
+                metric=price.metric,
+                name=price.name,
+                recurrence=price.recurrence,
+                timing=price.timing,
+            ),
             terms=price.terms,
             now=SET_UP_AT,
         )

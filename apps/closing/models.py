@@ -9,6 +9,7 @@ from django.db.models import Q
 from apps.common.history import tracked
 from apps.contracts.models import Contract
 from apps.invoices.models import Invoice
+from apps.rating.values import BillKind
 
 
 class RunState(models.TextChoices):
@@ -57,13 +58,16 @@ class ItemState(models.TextChoices):
 
 
 class CloseItem(models.Model):
-    """The close of one period of one contract within a run.
+    """The close of one period of one contract within a run, or the opening bill of its first period.
 
-    A period has at most one item that is not failed, over all runs, so that no period is closed twice.
+    A period has at most one item of each kind that is not failed, over all runs, so that nothing is billed twice.
     """
+
+    KINDS = [(kind.value, kind.label) for kind in (BillKind.PERIOD, BillKind.OPENING)]
 
     run = models.ForeignKey(CloseRun, on_delete=models.PROTECT, related_name="items")
     contract = models.ForeignKey(Contract, on_delete=models.PROTECT, related_name="close_items")
+    kind = models.CharField(max_length=10, choices=KINDS, default=BillKind.PERIOD)
     period_start_at = models.DateTimeField()
     period_end_at = models.DateTimeField()
     state = models.CharField(max_length=16, choices=ItemState.choices, default=ItemState.PENDING)
@@ -81,11 +85,12 @@ class CloseItem(models.Model):
         constraints = [
             models.UniqueConstraint(
                 name="one_close_per_contract_and_period",
-                fields=["contract", "period_start_at"],
+                fields=["contract", "period_start_at", "kind"],
                 condition=~Q(state="failed"),
             ),
             models.CheckConstraint(name="failed_item_says_why", condition=~Q(state="failed") | ~Q(error_detail="")),
         ]
 
     def __str__(self) -> str:
-        return f"{self.contract}, {self.period_start_at:%-d %b %Y}"
+        which = "opening bill, " if self.kind == BillKind.OPENING else ""
+        return f"{self.contract}, {which}{self.period_start_at:%-d %b %Y}"

@@ -105,9 +105,22 @@ class ExactJSONParser(JSONParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         try:
-            return json.load(codecs.getreader("utf-8")(stream), parse_float=Decimal, parse_constant=_no_number)
-        except ValueError as error:
+            text = codecs.getreader("utf-8")(stream).read()
+            found = json.loads(text, parse_float=Decimal, parse_constant=_no_number)
+            if "\\ud" in text.lower():
+                _refuse_half_characters(found)
+            return found
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            # An exponent that no Decimal has is an ArithmeticError; a thousand brackets deep is a RecursionError.
             raise exceptions.ParseError(f"JSON parse error - {error}") from error
+
+
+def _refuse_half_characters(found: Any) -> None:
+    """JSON can spell half of a surrogate pair, which no text has and no answer can repeat."""
+    try:
+        json.dumps(found, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise exceptions.ParseError("A text holds half of a character, such as \\ud800. Leave it out.") from error
 
 
 def _no_number(text: str) -> None:

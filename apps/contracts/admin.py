@@ -39,6 +39,7 @@ from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.payers import prices_of_phase_in_words
 from apps.contracts.services import activate_contract, change_draft_contract, create_contract, end_contract
 from apps.pricing.periods import local_date
+from apps.products.models import BillingTiming
 
 END_DIALOG: ActionDialog = {
     "title": "End this contract",
@@ -75,6 +76,8 @@ class ActivateForm(BaseDialogForm):
             "plan_version": phase.plan_version if phase else None,
             "first_period": contract.period_at(contract.starts_at),
             "begins_in_the_past": contract.starts_at < timezone.now(),
+            "bills_in_advance": phase is not None
+            and phase.plan_version.prices.filter(timing=BillingTiming.ADVANCE).exists(),
         }
 
 

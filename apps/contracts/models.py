@@ -146,6 +146,19 @@ class Contract(models.Model):
         """The billing period that contains ``instant``, cut to the contract's term; None outside the term."""
         return self.cut_to_term(self.billing_cycle.period_containing(instant), containing=instant)
 
+    @property
+    def open_period(self) -> Period | None:
+        """The period to close next, cut to the contract's term.
+
+        A contract may end on the last day that is closed while fees of the days after it are billed in advance. It
+        then has the whole nominal period of those days to close, so that the fees are given back.
+        """
+        if self.closed_through is None or self.status != ContractStatus.ACTIVE:
+            return None
+        if self.closed_through == self.ends_at:
+            return self.billing_cycle.period_containing(self.closed_through)
+        return self.period_at(self.closed_through)
+
     def cut_to_term(self, nominal: Period, *, containing: dt.datetime | None = None) -> Period | None:
         """The part of a nominal period that lies in the contract's term."""
         start_at = max(nominal.start_at, self.starts_at)

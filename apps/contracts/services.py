@@ -17,7 +17,7 @@ from apps.contracts.grandfathering import check_kept_prices
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.customers.models import Customer
 from apps.pricing.periods import Period, start_of_day
-from apps.products.models import PlanStatus, PlanVersion
+from apps.products.models import BillingTiming, PlanStatus, PlanVersion, Price
 
 
 class UsageBilledTwice(BillingError):
@@ -143,7 +143,8 @@ def activate_contract(*, contract_id: int, now: dt.datetime, actor: User | None 
 def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = None) -> Contract:
     """Set the first day outside an active contract. Usage before it is still billed.
 
-    A contract that is billed to that day already has ended at once. Raises ContractIsFixed unless it is active,
+    A contract that is billed to that day already has ended at once, unless fees may be billed in advance of later days:
+    then the next close gives them back and ends it. Raises ContractIsFixed unless it is active,
     InvalidInput when the day lies in a period that is closed already.
     """
     contract = _lock(contract_id)
@@ -156,7 +157,7 @@ def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = No
         raise InvalidInput("That day lies in a period that is closed already. Choose a later one.", field="end_date")
     with acting(actor):
         contract.end_date = end_date
-        if contract.ends_at == contract.closed_through:
+        if contract.ends_at == contract.closed_through and not _bills_in_advance(contract):
             contract.move_to(ContractStatus.ENDED)
         contract.save(update_fields=["end_date", "status"])
         contract.phases.filter(start_date__gte=end_date).delete()
@@ -167,6 +168,11 @@ def end_contract(*, contract_id: int, end_date: dt.date, actor: User | None = No
     if contract.status == ContractStatus.ACTIVE:
         _refuse_double_billing(contract)
     return contract
+
+
+def _bills_in_advance(contract: Contract) -> bool:
+    plans = contract.phases.values("plan_version")
+    return Price.objects.filter(plan_version__in=plans, timing=BillingTiming.ADVANCE).exists()
 
 
 def _refuse_double_billing(contract: Contract) -> None:
@@ -193,18 +199,19 @@ def close_open_periods(closed: Mapping[Contract, Period]) -> None:
     A contract that is billed to its end has ended. Raises PeriodIsNotOpen when a period is not the open one, whole,
     so that no day is closed twice or skipped.
     """
-    alike: defaultdict[tuple[Period, ContractStatus], list[int]] = defaultdict(list)
+    alike: defaultdict[tuple[Period, dt.datetime, ContractStatus], list[int]] = defaultdict(list)
     for contract, period in closed.items():
-        if contract.closed_through is None or contract.period_at(contract.closed_through) != period:
+        if contract.open_period != period:
             raise PeriodIsNotOpen(contract, period)
-        contract.closed_through = period.end_at
-        if contract.ends_at is not None and period.end_at >= contract.ends_at:
+        ends_at = contract.ends_at
+        contract.closed_through = period.end_at if ends_at is None else min(period.end_at, ends_at)
+        if contract.closed_through == ends_at:
             contract.move_to(ContractStatus.ENDED)
-        alike[period, ContractStatus(contract.status)].append(contract.pk)
+        alike[period, contract.closed_through, ContractStatus(contract.status)].append(contract.pk)
     # Most contracts close the same period, so a few statements move them all on.
-    for (period, status), contract_ids in alike.items():
+    for (period, closed_through, status), contract_ids in alike.items():
         open_ones = Contract.objects.filter(pk__in=contract_ids, closed_through=period.start_at)
-        if open_ones.update(closed_through=period.end_at, status=status) != len(contract_ids):
+        if open_ones.update(closed_through=closed_through, status=status) != len(contract_ids):
             raise PeriodIsNotOpen(Contract.objects.get(pk=contract_ids[0]), period)
 
 

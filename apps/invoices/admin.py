@@ -30,6 +30,7 @@ from apps.common.admin import (
     Panel,
     ReadOnlyMixin,
     acting_user,
+    badge,
     dialog_done,
     number_cell,
     refusals_as_messages,
@@ -40,16 +41,20 @@ from apps.common.formatting import format_day, format_days, format_difference, f
 from apps.contracts.models import Contract
 from apps.customers.models import Customer
 from apps.invoices.after_invoicing import ChangedLine, changed_after_invoicing, watched_since
+from apps.invoices.billed import names_of_bills
 from apps.invoices.billing_of_events import billing_of
+from apps.invoices.bills_of_contract import bill_so_far_view, render_running_period
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.invoices.paper_lines import paper_line
 from apps.invoices.pdf import pdf_support, render_pdf
+from apps.invoices.running_period import period_to_show, rate_running_period
 from apps.invoices.selectors import average_rates, explain_line, issued_periods, usage_window_of
 from apps.invoices.services.documents import document_of, retry_document
 from apps.invoices.services.drafts import refresh_draft, write_drafts
 from apps.invoices.services.issuing import issue_invoice, issue_invoices
+from apps.invoices.wording import period_in_words
 from apps.products.models import TIERED_MODELS
-from apps.rating.services import rate_period
+from apps.rating.values import BillKind
 from apps.usage.admin.unattributed import estimate_with
 from apps.usage.models import UsageCorrection, UsageEvent
 from apps.usage.selectors.late import MOST_COUNTED as MOST_LATE_COUNTED
@@ -62,6 +67,7 @@ STATUS_COLOURS = {
     InvoiceStatus.PAID: "success",
     InvoiceStatus.VOID: "danger",
 }
+KIND_COLOURS = {BillKind.PERIOD: "default", BillKind.OPENING: "info", BillKind.INTERIM: "warning"}
 
 # Messages travel in a cookie or the session; a page with thousands of them helps nobody.
 MOST_REFUSALS_SHOWN = 20
@@ -77,6 +83,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
     list_display = [
         "number_shown",
         "customer",
+        "kind_shown",
         "period_shown",
         "status_shown",
         "invoice_date_shown",
@@ -85,6 +92,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
     ]
     list_filter = [
         "status",
+        "kind",
         ("customer", AutocompleteSelectFilter),
         "billing_entity",
         ("invoice_date", RangeDateFilter),
@@ -101,16 +109,18 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
                 "fields": [
                     ("status_text", "total_shown"),
                     ("customer", "contract"),
-                    ("period_shown", "purchase_order"),
+                    ("kind_badge", "period_in_words_shown"),
                     ("invoice_date_shown", "due_date_shown"),
-                    ("usage_cutoff_shown", "document_shown"),
+                    ("usage_cutoff_shown", "purchase_order"),
+                    "document_shown",
                 ]
             },
         )
     ]
     readonly_fields = [
         "status_text",
-        "period_shown",
+        "kind_badge",
+        "period_in_words_shown",
         "total_shown",
         "invoice_date_shown",
         "due_date_shown",
@@ -136,6 +146,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             path("<int:invoice_id>/pdf/", wrap(self.pdf_view), name="invoices_invoice_pdf"),
             path("line/<int:line_id>/explain/", wrap(self.explain_view), name="invoices_line_explain"),
             path("usage-after-invoicing/", wrap(self.after_invoicing_view), name="invoices_usage_after_invoicing"),
+            path("bill-so-far/<int:contract_id>/", wrap(self.bill_so_far_view), name="invoices_bill_so_far"),
             path("preview/<int:contract_id>/", wrap(self.preview_view), name="invoices_invoice_preview"),
             *super().get_urls(),
         ]
@@ -163,6 +174,18 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
     def period_shown(self, invoice: Invoice) -> str:
         return format_days(invoice.period.first_date, invoice.period.last_date)
 
+    @display(description="Period")
+    def period_in_words_shown(self, invoice: Invoice) -> str:
+        return period_in_words(invoice)
+
+    @display(description="Kind", ordering="kind", label=KIND_COLOURS)
+    def kind_shown(self, invoice: Invoice) -> tuple[str, str]:
+        return invoice.kind, invoice.get_kind_display()
+
+    @display(description="Kind")
+    def kind_badge(self, invoice: Invoice) -> SafeString:
+        return badge(invoice.get_kind_display(), KIND_COLOURS[BillKind(invoice.kind)])
+
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
     def status_shown(self, invoice: Invoice) -> tuple[str, str]:
         return invoice.status, invoice.get_status_display()
@@ -185,6 +208,8 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
 
     @display(description="Usage received before")
     def usage_cutoff_shown(self, invoice: Invoice) -> str:
+        if invoice.kind == BillKind.OPENING:
+            return "No usage is billed on it"
         return f"{timezone.localtime(invoice.stored_before):%-d %b %Y, %H:%M:%S} UTC"
 
     @display(description="PDF")
@@ -339,7 +364,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
                 "object": line.invoice,
                 "line": line,
                 "explanation": explain_line(line),
-                "paper": paper_line(line, line.invoice.period),
+                "paper": paper_line(line, line.invoice.period, names_of_bills([line])),
                 "steps_title": "Tiers" if line.charge_model in TIERED_MODELS else "Parts of the amount",
                 "dimensions": list(zip(line.dimensions, line.dimension_values, strict=True)),
                 "events_url": events_url(line),
@@ -372,7 +397,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             return HttpResponse(status=403)
         contract = get_object_or_404(Contract.objects.select_related("customer__billing_entity"), pk=contract_id)
         now = timezone.now()
-        period = contract.period_at(max(now, contract.starts_at))
+        period = period_to_show(contract, now)
         reason = pdf_support()
         if period is None:
             reason = "This contract has ended, so there is no running period to preview."
@@ -380,7 +405,7 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             messages.warning(request, reason or "")
             return HttpResponseRedirect(reverse("admin:contracts_contract_change", args=[contract_id]))
         try:
-            rated = rate_period(contract=contract, period=period, as_of=now, stored_before=now)
+            rated = rate_running_period(contract, period, as_of=now, stored_before=now).rated
         except BillingError as refusal:
             messages.error(request, refusal.detail)
             return HttpResponseRedirect(reverse("admin:contracts_contract_change", args=[contract_id]))
@@ -389,6 +414,11 @@ class InvoiceAdmin(ReadOnlyMixin, BillingAdmin[Invoice]):
             content = render_pdf(draft)
             transaction.set_rollback(True)
         return _pdf_response(content, f"preview-{contract_id}.pdf")
+
+    def bill_so_far_view(self, request: HttpRequest, contract_id: int) -> HttpResponse:
+        if not self.has_issue_permission(request):
+            return HttpResponse(status=403)
+        return bill_so_far_view(request, contract_id, site_context=self.admin_site.each_context(request))
 
 
 def _drafts_among(request: HttpRequest, selected: QuerySet[Invoice]) -> list[int]:
@@ -431,18 +461,27 @@ def events_url(line: InvoiceLine) -> str | None:
 
 
 def render_lines(request: HttpRequest, invoice: Invoice) -> str:
-    lines = [(line, paper_line(line, invoice.period)) for line in invoice.lines.order_by("position")]
-    return render_to_string("admin/invoices/lines.html", {"invoice": invoice, "lines": lines}, request=request)
+    lines = list(invoice.lines.order_by("position"))
+    names = names_of_bills(lines)
+    rows = [(line, paper_line(line, invoice.period, names)) for line in lines]
+    return render_to_string("admin/invoices/lines.html", {"invoice": invoice, "rows": rows}, request=request)
 
 
 def render_invoices_of_contract(request: HttpRequest, contract: Contract) -> str:
     if not request.user.has_perm("invoices.view_invoice"):
         return ""
-    invoices = contract.invoices.order_by("-period_end_at")[:12]
+    invoices = contract.invoices.order_by("-period_end_at", "-pk")[:12]
     preview_url = reverse("admin:invoices_invoice_preview", args=[contract.pk])
     return render_to_string(
         "admin/invoices/of_contract.html",
-        {"invoices": invoices, "contract": contract, "preview_url": preview_url},
+        {
+            "invoices": [(invoice, period_in_words(invoice)) for invoice in invoices],
+            "contract": contract,
+            "preview_url": preview_url,
+            "may_bill": contract.open_period is not None
+            and contract.open_period.start_at <= timezone.now()
+            and request.user.has_perm("invoices.change_invoice"),
+        },
         request=request,
     )
 
@@ -524,4 +563,5 @@ estimate_with(rates_paid)
 register_panel("customers.Customer", Panel(title="Late usage", render=render_late_usage, order=50))
 register_panel("customers.Customer", Panel(title="Usage after invoicing", render=render_changed_of_customer, order=60))
 register_panel("invoices.Invoice", Panel(title="Lines", render=render_lines, order=10))
+register_panel("contracts.Contract", Panel(title="This period so far", render=render_running_period, order=10))
 register_panel("contracts.Contract", Panel(title="Invoices", render=render_invoices_of_contract, order=20))

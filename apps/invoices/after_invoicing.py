@@ -20,6 +20,7 @@ from apps.pricing.charge_models.base import NotRatable, Usage
 from apps.pricing.charges import Charge, rate_lines
 from apps.products.estimates import label_of
 from apps.rating.measuring import Meter, measure_charges, meter_of
+from apps.rating.values import BillKind
 from apps.usage.selectors import UsageWindow, changed_since
 
 LINES_AT_ONCE = 1_000
@@ -30,7 +31,7 @@ class ChangedLine:
     """A line whose usage measures otherwise now. The amounts are the line's, under its own price version.
 
     Usage that came for a row of a matrix which had none has no line: then ``line`` is one of the same price, ``name``
-    says which row it is, and what was billed is zero.
+    says which row it is, and what was billed is zero. The amount billed is that of all bills of its period.
     """
 
     line: InvoiceLine
@@ -61,6 +62,7 @@ def watched_since(now: dt.datetime) -> dt.datetime:
 def changed_after_invoicing(*, now: dt.datetime, customer_ids: list[int] | None = None) -> list[ChangedLine]:
     """Lines of issued invoices whose usage is another by now, newest period first.
 
+    A bill made within its period is none of them: the one at the period's end settles it.
     Buckets say which may have changed; only those are measured again.
     """
     lines = _watched_lines(now, customer_ids).iterator(chunk_size=LINES_AT_ONCE)
@@ -79,6 +81,7 @@ def _charge_key(line: InvoiceLine) -> tuple[int, int, dt.datetime]:
 def _watched_lines(now: dt.datetime, customer_ids: list[int] | None) -> QuerySet[InvoiceLine]:
     lines: QuerySet[InvoiceLine] = InvoiceLine.objects.filter(
         invoice__status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID],
+        invoice__kind=BillKind.PERIOD,
         invoice__period_end_at__gte=watched_since(now),
         metric_version__isnull=False,
     )
@@ -127,7 +130,7 @@ def _differences(lines: list[InvoiceLine], charge: Charge, usage: Usage) -> Iter
     for line in lines:
         rated = rated_now.pop((line.bound, tuple(line.dimension_values) if line.dimensions else None), None)
         quantity_now, amount_now = (rated.quantity, rated.amount) if rated else (Decimal(0), Decimal(0))
-        billed: Decimal = line.amount.amount
+        billed = line.running_total
         if quantity_now != line.quantity or amount_now != billed:
             yield ChangedLine(line, line.description, line.quantity, billed, quantity_now, amount_now)
     for rated in rated_now.values():
@@ -137,6 +140,6 @@ def _differences(lines: list[InvoiceLine], charge: Charge, usage: Usage) -> Iter
 
 def _unpriced(lines: list[InvoiceLine], usage: Usage) -> ChangedLine:
     quantity = sum((line.quantity for line in lines), Decimal(0))
-    amount = sum((line.amount.amount for line in lines), Decimal(0))
+    amount = sum((line.running_total for line in lines), Decimal(0))
     name = f"{lines[0].price_version.price.name}: usage without a price"
     return ChangedLine(lines[0], name, quantity, amount, usage.quantity, amount)

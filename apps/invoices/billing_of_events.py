@@ -16,6 +16,7 @@ from apps.products.models import Price, PriceVersion
 from apps.products.selectors import prices_by_plan_version
 from apps.products.terms import charge_of
 from apps.products.wording import price_in_a_sentence
+from apps.rating.values import BillKind
 from apps.usage.models import UsageEvent
 
 
@@ -54,9 +55,7 @@ def billing_of(event: UsageEvent, *, counted_by: dict[int, int], now: dt.datetim
     customer_id = event.customer_id
     if customer_id is None:
         return EventBilling((), (), "Nobody can be billed for it: its subject is no customer yet.")
-    lines = tuple(
-        found for found in _lines_of(event, customer_id, list(counted_by)) if _is_priced_by(event, found.line)
-    )
+    lines = _lines_of(event, customer_id, list(counted_by))
     contracts = _contracts_at(event, customer_id)
     prices = tuple(_prices_of(event, contracts, set(counted_by.values()), now))
     if any(found.is_included for found in lines):
@@ -64,7 +63,7 @@ def billing_of(event: UsageEvent, *, counted_by: dict[int, int], now: dt.datetim
     return EventBilling(prices, lines, _why_not(event, contracts, bool(counted_by), prices, lines))
 
 
-def _lines_of(event: UsageEvent, customer_id: int, version_ids: list[int]) -> list[EventLine]:
+def _lines_of(event: UsageEvent, customer_id: int, version_ids: list[int]) -> tuple[EventLine, ...]:
     lines = (
         InvoiceLine.objects.filter(
             invoice__customer_id=customer_id,
@@ -78,7 +77,7 @@ def _lines_of(event: UsageEvent, customer_id: int, version_ids: list[int]) -> li
         .prefetch_related("price_version__rows")
         .order_by("invoice_id", "position")
     )
-    return [EventLine(line, _was_known(event, line.stored_before)) for line in lines]
+    return tuple(EventLine(line, _was_known(event, line.stored_before)) for line in lines if _is_priced_by(event, line))
 
 
 def _is_priced_by(event: UsageEvent, line: InvoiceLine) -> bool:
@@ -153,7 +152,7 @@ def _why_not(
         return "No metric counts it, so there is nothing to bill."
     if event.voided_at is not None:
         return "It was voided before it was billed."
-    if lines:
+    if any(found.line.invoice.kind == BillKind.PERIOD for found in lines):
         return "It became known after the invoice of its period was made, so it is not on it."
     if not contracts:
         return "The customer had no contract in force at the event's time."

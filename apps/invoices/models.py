@@ -22,6 +22,7 @@ from apps.customers.models import BillingEntity, Customer
 from apps.customers.parties import Party
 from apps.pricing.periods import Period
 from apps.products.models import ChargeModelName, PriceVersion, QuantityField, UnitAmountField
+from apps.rating.values import BillKind
 
 
 class InvoiceStatus(models.TextChoices):
@@ -92,6 +93,9 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
 class Invoice(models.Model):
     """A demand for payment for one billing period of one contract.
 
+    ``kind`` says which bill of the period it is: see BillKind. A period has one at its end; before that, the first
+    period may have an opening invoice, and every period interim ones, each with a later cutoff than the last.
+
     A draft may be made anew; once issued it has a number and never changes, and the database refuses to.
     ``period_start_at``/``period_end_at`` are the half-open billing period in ``timezone``. ``stored_before`` is
     the cutoff of its usage: events stored later are not on it. ``seller`` and ``buyer`` are copies made at issue.
@@ -106,6 +110,7 @@ class Invoice(models.Model):
     contract = models.ForeignKey(Contract, on_delete=models.PROTECT, related_name="invoices")
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="invoices")
     billing_entity = models.ForeignKey(BillingEntity, on_delete=models.PROTECT, related_name="invoices")
+    kind = models.CharField(max_length=10, choices=BillKind.choices, default=BillKind.PERIOD)
     status = models.CharField(max_length=10, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT)
     number = models.CharField(max_length=40, unique=True, null=True, blank=True)
     timezone = ZoneField()
@@ -140,7 +145,17 @@ class Invoice(models.Model):
             models.UniqueConstraint(
                 name="one_live_invoice_per_contract_and_period",
                 fields=["contract", "period_start_at"],
-                condition=~Q(status="void"),
+                condition=~Q(status="void") & Q(kind="period"),
+            ),
+            models.UniqueConstraint(
+                name="one_live_opening_invoice_per_contract",
+                fields=["contract"],
+                condition=~Q(status="void") & Q(kind="opening"),
+            ),
+            models.UniqueConstraint(
+                name="one_live_interim_invoice_per_cutoff",
+                fields=["contract", "period_start_at", "stored_before"],
+                condition=~Q(status="void") & Q(kind="interim"),
             ),
             ExclusionConstraint(
                 name="live_invoices_of_a_contract_never_overlap",
@@ -148,8 +163,9 @@ class Invoice(models.Model):
                     (same_row("contract_id"), RangeOperators.OVERLAPS),
                     (Func(F("period_start_at"), F("period_end_at"), function="tstzrange"), RangeOperators.OVERLAPS),
                 ],
-                condition=~Q(status="void"),
+                condition=~Q(status="void") & Q(kind="period"),
             ),
+            models.CheckConstraint(name="invoice_kind_is_known", condition=Q(kind__in=BillKind.values)),
             models.CheckConstraint(
                 name="complete_once_issued",
                 condition=Q(
@@ -197,7 +213,8 @@ class Invoice(models.Model):
     def __str__(self) -> str:
         if self.number:
             return self.number
-        return f"Draft for {self.customer.name}, {self.period.first_date:%B %Y}"
+        which = "Draft" if self.kind == BillKind.PERIOD else f"{self.get_kind_display()} draft"
+        return f"{which} for {self.customer.name}, {self.period.first_date:%B %Y}"
 
     def move_to(self, target: InvoiceStatus) -> None:
         if target not in self.TRANSITIONS.get(InvoiceStatus(self.status), set()):
@@ -229,6 +246,10 @@ class InvoiceLine(models.Model):
     period where a price or the contract changed inside it (then ``share_days`` of ``share_of_days`` apply).
     ``exact_amount`` is the amount before it was rounded, once, to ``amount``. ``tiers`` and ``components`` hold the
     breakdown with decimals in text. The other figures are those of ``apps.pricing.charges.RatedCharge``.
+
+    Where other bills charged for the same before, ``billed_before`` is how much and ``billed_on`` the invoices' IDs;
+    the quantity, the tiers and ``exact_amount`` are the running totals, and ``amount`` is the rounded running total
+    less ``billed_before``. A reversal gives back what is not charged any more: its running total is zero.
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
@@ -272,6 +293,9 @@ class InvoiceLine(models.Model):
     dimension_values = ArrayField(models.CharField(max_length=500, null=True), default=list, blank=True)
     bound = models.CharField(max_length=10, blank=True)
     exact_amount = models.DecimalField(max_digits=76, decimal_places=40)
+    billed_before = models.DecimalField(max_digits=20, decimal_places=4, default=Decimal(0))
+    billed_on = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    is_reversal = models.BooleanField(default=False)
     amount = MoneyField(max_digits=20, decimal_places=4, currency_field_name="currency")
 
     # django-money makes a manager of its own type otherwise.
@@ -297,6 +321,19 @@ class InvoiceLine(models.Model):
     @property
     def window(self) -> Period:
         return Period(start_at=self.window_start_at, end_at=self.window_end_at, zone=self.invoice.timezone)
+
+    @property
+    def running_total(self) -> Decimal:
+        """What the line's window comes to over all bills so far, this one included, rounded."""
+        amount: Decimal = self.amount.amount
+        return amount + self.billed_before
+
+    @property
+    def is_in_advance(self) -> bool:
+        """Whether the line charges for days that had yet to come when the invoice was due."""
+        if self.invoice.kind == BillKind.OPENING:
+            return True
+        return self.window_start_at >= self.invoice.period_end_at and not self.is_reversal
 
 
 class NumberSeries(models.Model):

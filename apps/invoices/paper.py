@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from django_countries import countries
 
-from apps.common.formatting import format_day, format_days, format_instant
+from apps.common.formatting import format_day, format_instant
 from apps.customers.parties import Party
+from apps.invoices.billed import names_of_bills
 from apps.invoices.models import Invoice, InvoiceLine
 from apps.invoices.paper_lines import PaperLine, PaperStep, in_reading_order, paper_line, print_money
+from apps.invoices.wording import days_of, period_in_words
 from apps.pricing.periods import Period
+from apps.rating.values import BillKind
 
 __all__ = ["Paper", "PaperLine", "PaperStep", "paper_of"]
 
@@ -69,12 +72,14 @@ class Paper:
 def paper_of(invoice: Invoice) -> Paper:
     """Put a stored invoice into words."""
     lines = list(invoice.lines.all())
+    for line in lines:
+        line.invoice = invoice
+    bills = names_of_bills(lines)
     seller, buyer = invoice.seller_party, invoice.buyer_party
     title = "Draft invoice" if invoice.is_draft else f"Invoice {invoice.number}"
-    service_period = format_days(invoice.period.first_date, invoice.period.last_date)
     return Paper(
         title=title,
-        summary=f"{title} for {buyer.name}, {service_period}",
+        summary=f"{title} for {buyer.name}, {period_in_words(invoice)}",
         number=invoice.number or "",
         is_draft=invoice.is_draft,
         is_letter=seller.country in LETTER_COUNTRIES,
@@ -82,9 +87,9 @@ def paper_of(invoice: Invoice) -> Paper:
         seller=_paper_party(seller),
         imprint=" · ".join(filter(None, [seller.name, seller.tax_id and f"Tax ID {seller.tax_id}"])),
         buyer=_paper_party(buyer),
-        facts=tuple(_facts(invoice, service_period)),
+        facts=tuple(_facts(invoice)),
         due=_due(invoice),
-        groups=_groups(invoice.period, lines),
+        groups=_groups(invoice.period, lines, bills),
         currency=invoice.total.currency.code,
         subtotal=print_money(invoice.subtotal.amount, invoice.total.currency.code),
         total=print_money(invoice.total.amount, invoice.total.currency.code),
@@ -116,12 +121,20 @@ def _city_lines(party: Party) -> list[str]:
     return [" ".join(filter(None, [party.postal_code, party.city])), party.region]
 
 
-def _facts(invoice: Invoice, service_period: str) -> Iterable[Fact]:
+_PERIOD_LABELS = {
+    BillKind.PERIOD: "Service period",
+    BillKind.OPENING: "In advance for",
+    BillKind.INTERIM: "Usage so far of",
+}
+
+
+def _facts(invoice: Invoice) -> Iterable[Fact]:
     if invoice.invoice_date:
         yield Fact("Invoice date", format_day(invoice.invoice_date))
     if invoice.due_date:
         yield Fact("Due date", format_day(invoice.due_date))
-    yield Fact("Service period", service_period, remark=f"Days in {invoice.timezone.replace('_', ' ')}")
+    label = _PERIOD_LABELS[BillKind(invoice.kind)]
+    yield Fact(label, days_of(invoice), remark=f"Days in {invoice.timezone.replace('_', ' ')}")
     purchase_order = invoice.contract.purchase_order if invoice.is_draft else invoice.purchase_order
     if purchase_order:
         yield Fact("Purchase order", purchase_order)
@@ -162,11 +175,11 @@ def _payment_instructions(invoice: Invoice) -> str:
     return stored.strip()
 
 
-def _groups(period: Period, lines: Sequence[InvoiceLine]) -> tuple[PaperGroup, ...]:
+def _groups(period: Period, lines: Sequence[InvoiceLine], bills: dict[int, str]) -> tuple[PaperGroup, ...]:
     """The lines by product, products and lines in the order of their positions."""
     by_product: dict[str, list[PaperLine]] = {}
     for line in lines:
-        by_product.setdefault(line.product_name, []).append(paper_line(line, period))
+        by_product.setdefault(line.product_name, []).append(paper_line(line, period, bills))
     return tuple(PaperGroup(name=in_reading_order(name), lines=tuple(found)) for name, found in by_product.items())
 
 
@@ -174,7 +187,9 @@ def _footnotes(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Iterable[str]:
     if any(line.metric_code for line in lines):
         cutoff = format_instant(invoice.stored_before, invoice.timezone)
         yield f"Counts the usage of the service period that was received before {cutoff}."
-    if any(line.exact_amount != line.amount.amount for line in lines):
+        if invoice.kind == BillKind.INTERIM:
+            yield "Later usage of the period, and its fees, follow on another invoice."
+    if any(line.exact_amount != line.running_total for line in lines):
         yield "Each line is rounded once; the amount due is the sum of the lines as printed."
     footer = invoice.billing_entity.invoice_footer if invoice.is_draft else invoice.footer
     if footer.strip():

@@ -7,13 +7,14 @@ stores; nothing is rated or rounded here.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from apps.common.formatting import format_days, format_money
 from apps.invoices.models import InvoiceLine
+from apps.invoices.wording import billed_before_in_words
 from apps.pricing.charge_models.base import started_packages
 from apps.pricing.formatting import TIMES, format_quantity, format_units
 from apps.pricing.money import exact_arithmetic
@@ -47,14 +48,14 @@ class PaperLine:
     is_quiet: bool
 
 
-def paper_line(line: InvoiceLine, period: Period) -> PaperLine:
-    """A line of the invoice of a period, in words."""
+def paper_line(line: InvoiceLine, period: Period, bills: Mapping[int, str]) -> PaperLine:
+    """A line of the invoice of a period, in words. ``bills`` names other bills that charge for the same."""
     has_quantity = bool(line.metric_code) and not line.bound
     is_quiet = not line.quantity and not line.amount.amount
     return PaperLine(
         description=in_reading_order(line.description),
-        notes=tuple(_notes(line, period)),
-        quantity=f"{_quantity(line.quantity)} {_unit_name(line, line.quantity)}" if has_quantity else "",
+        notes=tuple(_notes(line, period, bills)),
+        quantity=_measured(line) if has_quantity else "",
         unit_price=_unit_price(line),
         amount=print_money(line.amount.amount, line.amount.currency.code),
         steps=() if is_quiet or line.bound else tuple(_steps(line)),
@@ -62,13 +63,23 @@ def paper_line(line: InvoiceLine, period: Period) -> PaperLine:
     )
 
 
-def _notes(line: InvoiceLine, period: Period) -> Iterable[str]:
-    """What is special about the line: a shorter window than the invoice, a share of the full period, a bound."""
+def _measured(line: InvoiceLine) -> str:
+    """The quantity with its unit; of seats that changed over the days, the average."""
+    average = " on average" if sum(part["name"] == "seats" for part in line.components) > 1 else ""
+    return f"{_quantity(line.quantity)} {_unit_name(line, line.quantity)}{average}"
+
+
+def _notes(line: InvoiceLine, period: Period, bills: Mapping[int, str]) -> Iterable[str]:
+    """What is special about the line: other days than the invoice's, a share, a bound, what was billed before."""
     window = Period(start_at=line.window_start_at, end_at=line.window_end_at, zone=period.zone)
     is_whole = line.share_days == line.share_of_days
     if window != period or not is_whole:
         days = format_days(window.first_date, window.last_date)
-        yield days if is_whole else f"{days}, {line.share_days} of {line.share_of_days} days"
+        share = "" if is_whole else f", {line.share_days} of {line.share_of_days} days"
+        in_advance = ", in advance" if line.is_in_advance and window.start_at >= period.end_at else ""
+        yield f"{days}{share}{in_advance}"
+    if before := billed_before_in_words(line, bills):
+        yield before
     if line.bound:
         verb = "Lifts" if line.bound == "minimum" else "Cuts"
         yield f"{verb} the sum of the lines above to the {line.bound} of this price"

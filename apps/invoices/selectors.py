@@ -10,26 +10,62 @@ from typing import Any
 
 from django.db.models import Sum
 
+from apps.invoices.billed import names_of_bills
 from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus
 from apps.pricing.charge_models.base import Component, TierCharge
 from apps.pricing.charges import Charge, RatedCharge, take_allowance
 from apps.pricing.explain import Explanation, explain_charge
+from apps.pricing.formatting import format_unit_amount
 from apps.pricing.periods import ShareOfDays
+from apps.products.models import Recurrence
 from apps.products.terms import charge_of
+from apps.rating.values import BillKind
 from apps.usage.selectors import UsageWindow, rounded
 
 
 def explain_line(line: InvoiceLine) -> Explanation:
     """The line's amount in words, from its stored figures and the price version it was rated with."""
+    if line.is_reversal:
+        return _explain_reversal(line)
     share = ShareOfDays(days=line.share_days, of=line.share_of_days)
     charge = charge_of_line(line)
-    return explain_charge(
+    total = explain_charge(
         _rated_charge(line, charge),
         charge,
         unit_singular=line.unit_singular,
         unit_plural=line.unit_plural,
         share=None if share.is_whole else share,
     )
+    if line.price_version.price.recurrence == Recurrence.ONE_OFF:
+        once = total.steps[0].replace("The fee for a billing period", "The fee, charged once as the contract starts,")
+        total = Explanation(steps=(once, *total.steps[1:]), formula=total.formula)
+    return _less_billed(total, line) if line.billed_before else total
+
+
+def _bills_in_words(line: InvoiceLine) -> str:
+    """The invoices that charged for the same before, as “NIM-2026-00003 and NIM-2026-00004”."""
+    names = names_of_bills([line])
+    return " and ".join(names[invoice_id] for invoice_id in line.billed_on if invoice_id in names)
+
+
+def _less_billed(total: Explanation, line: InvoiceLine) -> Explanation:
+    currency = line.amount.currency.code
+    before, here = format_unit_amount(line.billed_before, currency), format_unit_amount(line.amount.amount, currency)
+    step = f"{before} of it was billed before on {_bills_in_words(line)}, so {here} is billed here."
+    if line.amount.amount < 0:
+        given_back = format_unit_amount(-line.amount.amount, currency)
+        step = f"{before} was billed before on {_bills_in_words(line)}, so {given_back} is given back here."
+    return Explanation(steps=(*total.steps, step), formula=f"{total.formula}, less {before} billed before = {here}")
+
+
+def _explain_reversal(line: InvoiceLine) -> Explanation:
+    currency = line.amount.currency.code
+    before = format_unit_amount(line.billed_before, currency)
+    steps = (
+        f"{before} was billed before on {_bills_in_words(line)}.",
+        "It is not charged any more, so it is given back.",
+    )
+    return Explanation(steps=steps, formula=f"nothing, less {before} billed before")
 
 
 def charge_of_line(line: InvoiceLine) -> Charge:
@@ -71,7 +107,7 @@ def _rated_charge(line: InvoiceLine, charge: Charge) -> RatedCharge:
         included_used=included,
         billable_quantity=billable,
         exact_amount=line.exact_amount,
-        amount=line.amount.amount,
+        amount=line.running_total,
         currency=line.amount.currency.code,
         tiers=tier_charges(line),
         components=components_of(line),
@@ -127,14 +163,18 @@ def _tier_charge(stored: dict[str, Any]) -> TierCharge:
 
 def average_rates(metric_ids: Collection[int], *, since: dt.datetime) -> dict[int, dict[str, Decimal]]:
     """What customers paid for one unit of each metric on invoices issued since, by currency: an average, no price."""
+    # A bill within the period states running totals too; the one at its end states the last.
     lines = InvoiceLine.objects.filter(
         invoice__status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID],
+        invoice__kind=BillKind.PERIOD,
         invoice__issued_at__gte=since,
         metric_version__metric_id__in=metric_ids,
         quantity__gt=0,
     )
     sums = (
-        lines.order_by().values_list("metric_version__metric_id", "currency").annotate(Sum("amount"), Sum("quantity"))
+        lines.order_by()
+        .values_list("metric_version__metric_id", "currency")
+        .annotate(charged=Sum("amount") + Sum("billed_before"), used=Sum("quantity"))
     )
     rates: defaultdict[int, dict[str, Decimal]] = defaultdict(dict)
     for metric_id, currency, amount, quantity in sums:
@@ -145,7 +185,10 @@ def average_rates(metric_ids: Collection[int], *, since: dt.datetime) -> dict[in
 def issued_periods(customer_id: int, *, since: dt.datetime) -> list[tuple[dt.datetime, dt.datetime, dt.datetime]]:
     """Start and end of each period of a customer that was invoiced, and when its invoice was issued."""
     invoices = Invoice.objects.filter(
-        customer_id=customer_id, status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID], period_end_at__gte=since
+        customer_id=customer_id,
+        kind=BillKind.PERIOD,
+        status__in=[InvoiceStatus.ISSUED, InvoiceStatus.PAID],
+        period_end_at__gte=since,
     )
     periods = invoices.order_by("period_start_at").values_list("period_start_at", "period_end_at", "issued_at")
     return [(start_at, end_at, issued_at) for start_at, end_at, issued_at in periods if issued_at is not None]

@@ -183,7 +183,7 @@ def read_number(value: object, path: str, digits: int) -> Decimal:
 
 
 def read_text(value: object, path: str) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise InvalidWrittenPrice(path, "Write a text.")
     if len(value) > LONGEST_TEXT:
         raise InvalidWrittenPrice(path, f"Write up to {LONGEST_TEXT} characters.")

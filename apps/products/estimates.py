@@ -5,11 +5,12 @@ Nothing is stored or looked up here; the amounts come from ``pricing``, as those
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
-from apps.common.errors import BillingError
+from apps.common.errors import BillingError, InvalidInput
 from apps.pricing.charge_models.base import NotRatable, Tier, Usage, UsageGroup
 from apps.pricing.charge_models.matrix import Matrix
 from apps.pricing.charge_models.percentage import Percentage
@@ -51,12 +52,15 @@ def estimate(
 ) -> Estimate:
     """Rate usage under a charge, and explain each line.
 
-    Raises UsageNotPriced for usage that the price says nothing about, ValueError for an unknown currency.
+    Raises UsageNotPriced for usage that the price says nothing about, InvalidInput for an amount beyond exact
+    arithmetic, ValueError for an unknown currency.
     """
     try:
         rated_lines = rate_lines(charge, usage, currency)
     except NotRatable as fault:
         raise UsageNotPriced(str(fault), field="quantity") from fault
+    except decimal.InvalidOperation as fault:
+        raise InvalidInput("The amount is too large to be computed. Estimate less.", field="quantity") from fault
     lines = tuple(
         EstimatedLine(
             label=label_of(charge, rated),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
@@ -57,6 +57,19 @@ class PriceNotSchedulable(BillingError):
 
 
 @transaction.atomic
+def save_entry(entry: Product | PricingUnit | Plan, names: Mapping[str, str], *, actor: User | None = None) -> None:
+    """Store a new entry of the catalogue, or one that is named or described anew.
+
+    Raises ValidationError naming the field at fault.
+    """
+    with acting(actor):
+        for field, value in names.items():
+            setattr(entry, field, value)
+        entry.full_clean()
+        entry.save()
+
+
+@transaction.atomic
 def create_plan(
     *,
     code: str,
@@ -68,9 +81,8 @@ def create_plan(
 ) -> PlanVersion:
     """Make a plan with its first version, a draft. Raises ValidationError naming the field at fault."""
     with acting(actor):
-        plan = Plan(code=code, name=name, description=description)
-        plan.full_clean()
-        plan.save()
+        plan = Plan(code=code)
+        save_entry(plan, {"name": name, "description": description}, actor=actor)
         return new_plan_version(plan=plan, currencies=currencies, billing_months=billing_months, actor=actor)
 
 
@@ -204,11 +216,14 @@ def change_draft_price(
     charged: ChargedFor,
     terms: PriceTerms,
     now: dt.datetime,
+    position: int | None = None,
     actor: User | None = None,
 ) -> PriceVersion:
     """Change a charge of a draft plan version, and its amounts in one currency."""
     price = price_version.price
     _lock_draft(price.plan_version)
+    if position is not None:
+        price.position = position
     check_terms(terms, charged.metric, charged.pricing_unit)
     for other in price.versions.exclude(pk=price_version.pk).prefetch_related("tiers", "rows"):
         # The amounts in other currencies stay, so they must fit what the charge is changed to.

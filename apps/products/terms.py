@@ -40,6 +40,14 @@ ZERO = Decimal(0)
 ONE = Decimal(1)
 # These columns of a price version are no amounts: each has a value for every charge model.
 _FLAGS = ("prorates_included", "flat_fee_at_zero_usage", "prorates_added", "prorates_removed")
+# The names that ``pricing`` has for fields of terms, where they differ.
+_FIELDS = {
+    "free_amount": "included_units",
+    "included_seats": "included_units",
+    "conversion": "divide_by",
+    "rounding": "quantity_rounding",
+    "prices": "rows",
+}
 # What these models call an allowance is theirs to apply: seats by day, the free amount by transaction.
 _OWN_ALLOWANCE = frozenset([ChargeModelName.SEATS, ChargeModelName.PERCENTAGE])
 
@@ -114,7 +122,8 @@ def check_terms(terms: PriceTerms, metric: BillableMetric | None, pricing_unit: 
     try:
         charge_of_terms(terms, pricing_unit)
     except InvalidPrice as fault:
-        raise InvalidInput(str(fault), field=_field_of(fault)) from fault
+        field, *_ = fault.field.split(".")
+        raise InvalidInput(str(fault), field=_FIELDS.get(field, field) or None) from fault
 
 
 def _check_columns(terms: PriceTerms) -> None:
@@ -216,13 +225,6 @@ def _check_metric(terms: PriceTerms, metric: BillableMetric | None) -> None:
             f"“{metric}” does not add up from its parts, so it cannot be priced by rows. Choose a count or a sum.",
             field="metric",
         )
-
-
-def _field_of(fault: InvalidPrice) -> str | None:
-    """The column that a refusal of ``pricing`` speaks of."""
-    sentence = str(fault).lower()
-    named = [column for column in AMOUNT_COLUMNS if column.replace("_", " ") in sentence]
-    return named[0] if named else None
 
 
 # --- From and to what is stored --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import ParamSpec, TypeVar
 
@@ -23,11 +23,12 @@ from apps.pricing.charge_models.base import NotRatable
 from apps.pricing.charges import Charge, RatedCharge, rate_lines
 from apps.pricing.invoice_pipeline import invoice_totals
 from apps.pricing.periods import Period, ShareOfDays, share_of, start_of_day
-from apps.products.models import Price, PriceVersion
+from apps.products.models import BillingTiming, Price, PriceVersion, Recurrence
 from apps.products.selectors import prices_by_plan_version
 from apps.products.terms import charge_of
+from apps.rating.billed import less_billed
 from apps.rating.measuring import NO_USAGE, ChargedUsage, Meter, events_of_line, measure_charges, meter_of
-from apps.rating.values import PeriodToRate, RatedLine, RatedPeriod, RatingRefused
+from apps.rating.values import BillKind, PeriodToRate, RatedLine, RatedPeriod, RatingRefused
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +96,16 @@ _KnownWindows = dict[tuple[object, ...], list[_ChargeWindow]]
 def rate_period(
     *, contract: Contract, period: Period, as_of: dt.datetime, stored_before: dt.datetime | None = None
 ) -> RatedPeriod:
-    """Rate one billing period of one contract. Raises BillingError when it cannot be rated."""
-    [result] = rate_periods([PeriodToRate(contract, period)], as_of=as_of, stored_before=stored_before)
+    """Rate one billing period of one contract, as if nothing were billed yet.
+
+    Raises BillingError when it cannot be rated.
+    """
+    return rate_bill(PeriodToRate(contract, period), as_of=as_of, stored_before=stored_before)
+
+
+def rate_bill(request: PeriodToRate, *, as_of: dt.datetime, stored_before: dt.datetime | None = None) -> RatedPeriod:
+    """Rate one bill, less what it is told is billed already. Raises BillingError when it cannot be rated."""
+    [result] = rate_periods([request], as_of=as_of, stored_before=stored_before)
     if isinstance(result, RatingRefused):
         refusal = BillingError(result.detail)
         refusal.code = result.code
@@ -163,26 +172,139 @@ def _charge_windows(
     as_of: dt.datetime,
     known: _KnownWindows,
 ) -> list[_ChargeWindow]:
-    """Split the period wherever the plan or a price changes inside it."""
-    nominal = request.contract.billing_cycle.period_containing(request.period.start_at)
+    """What the bill charges for, split wherever the plan or a price changes inside its period."""
+    contract, period = request.contract, request.period
+    if period.start_at == contract.ends_at == contract.closed_through:
+        return []  # The contract ended with its last closed day: what was billed beyond it goes back.
+    stretches = list(_phase_stretches(period, phases))
+    if not stretches or stretches[-1][0].end_at != period.end_at:
+        raise PeriodWithoutPlan(contract, period)
+    found = _windows(contract, period, stretches, prices, as_of, known, _CHARGED_BY[request.kind])
+    if request.kind == BillKind.PERIOD:
+        found.extend(_windows_in_advance(contract, period, phases, prices, as_of, known))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Charged:
+    """Which prices a bill charges for. ``is_running``: usage so far, for a minimum is for a period's last bill only."""
+
+    includes: Callable[[Price], bool]
+    is_running: bool = False
+
+
+def _is_in_advance(price: Price) -> bool:
+    return price.timing == BillingTiming.ADVANCE and price.recurrence == Recurrence.RECURRING
+
+
+# What each bill charges for of its own period. Fees billed in advance are rated at the period's end once more.
+_CHARGED_BY: Mapping[BillKind, _Charged] = {
+    BillKind.PERIOD: _Charged(lambda price: True),
+    BillKind.OPENING: _Charged(lambda price: price.timing == BillingTiming.ADVANCE),
+    BillKind.INTERIM: _Charged(lambda price: price.metric_id is not None, is_running=True),
+}
+_NEXT_IN_ADVANCE = _Charged(_is_in_advance)
+
+
+def _windows_in_advance(
+    contract: Contract,
+    period: Period,
+    phases: Sequence[ContractPhase],
+    prices: Mapping[int, list[Price]],
+    as_of: dt.datetime,
+    known: _KnownWindows,
+) -> list[_ChargeWindow]:
+    """The fees in advance of the period that follows, as far as the contract has a plan for it by now."""
+    if not any(_is_in_advance(price) for phase in phases for price in prices.get(phase.plan_version_id, [])):
+        return []
+    following = contract.period_at(period.end_at)
+    if following is None:
+        return []
+    stretches = list(_phase_stretches(following, phases))
+    return _windows(contract, following, stretches, prices, as_of, known, _NEXT_IN_ADVANCE)
+
+
+def _windows(
+    contract: Contract,
+    period: Period,
+    stretches: Sequence[tuple[Period, ContractPhase]],
+    prices: Mapping[int, list[Price]],
+    as_of: dt.datetime,
+    known: _KnownWindows,
+    charged: _Charged,
+) -> list[_ChargeWindow]:
+    nominal = contract.billing_cycle.period_containing(period.start_at)
     windows: list[_ChargeWindow] = []
-    for stretch, phase in _phase_stretches(request, phases):
-        key = (phase.plan_version_id, phase.grandfathered_at, request.contract.currency, stretch, nominal)
+    for stretch, phase in stretches:
+        is_first = stretch.start_at == contract.starts_at
+        key = (
+            phase.plan_version_id,
+            phase.grandfathered_at,
+            contract.currency,
+            charged,
+            is_first,
+            period,
+            stretch,
+            nominal,
+        )
         if key not in known:
             known[key] = [
-                _charge_window(price, version, window, nominal, as_of)
+                window
                 for price in prices.get(phase.plan_version_id, [])
-                for window, version in _version_windows(price, stretch, phase, request.contract.currency, as_of)
+                if charged.includes(price)
+                for window in _windows_of_price(
+                    price, phase, stretch, contract.currency, as_of, nominal, period if is_first else None, charged
+                )
             ]
         windows.extend(known[key])
     return windows
 
 
+def _windows_of_price(
+    price: Price,
+    phase: ContractPhase,
+    stretch: Period,
+    currency: str,
+    as_of: dt.datetime,
+    nominal: Period,
+    first_period: Period | None,
+    charged: _Charged,
+) -> Iterator[_ChargeWindow]:
+    """The windows of one price in a stretch.
+
+    A one-off fee belongs to the contract's first day: to its plan and its price then, and in full.
+    """
+    if price.recurrence == Recurrence.RECURRING:
+        for window, version in _version_windows(price, stretch, phase, currency, as_of):
+            yield _charge_window(price, version, window, nominal, as_of, is_running=charged.is_running)
+        return
+    if first_period is None:
+        return
+    version_then = price_version_paid(
+        phase,
+        price.versions.all(),
+        currency=currency,
+        zone=stretch.zone,
+        on=first_period.first_date,
+        known_at=as_of,
+    )
+    if version_then is not None:
+        yield _charge_window(price, version_then, first_period, first_period, as_of)
+
+
 def _charge_window(
-    price: Price, version: PriceVersion, window: Period, nominal: Period, as_of: dt.datetime
+    price: Price,
+    version: PriceVersion,
+    window: Period,
+    nominal: Period,
+    as_of: dt.datetime,
+    *,
+    is_running: bool = False,
 ) -> _ChargeWindow:
     share = share_of(window, nominal)
     charge = charge_of(version)
+    if is_running and charge.minimum is not None:
+        charge = replace(charge, minimum=None)
     if not share.is_whole:
         charge = charge.prorate(share)
     metric_version, meter = None, None
@@ -192,21 +314,19 @@ def _charge_window(
     return _ChargeWindow(price, version, window, share, metric_version, charge, meter)
 
 
-def _phase_stretches(request: PeriodToRate, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
-    """The part of the period that each phase covers. Raises PeriodWithoutPlan when days are left over."""
-    covered_to = request.period.start_at
+def _phase_stretches(period: Period, phases: Sequence[ContractPhase]) -> Iterator[tuple[Period, ContractPhase]]:
+    """The part of the period that each phase covers, from its start on, up to the first day without a phase."""
+    covered_to = period.start_at
     for phase in phases:
-        start_at = start_of_day(phase.start_date, request.period.zone)
-        end_at = start_of_day(phase.end_date, request.period.zone) if phase.end_date else request.period.end_at
-        start_at, end_at = max(start_at, request.period.start_at), min(end_at, request.period.end_at)
+        start_at = start_of_day(phase.start_date, period.zone)
+        end_at = start_of_day(phase.end_date, period.zone) if phase.end_date else period.end_at
+        start_at, end_at = max(start_at, period.start_at), min(end_at, period.end_at)
         if start_at >= end_at:
             continue
         if start_at != covered_to:
-            break
-        yield Period(start_at=start_at, end_at=end_at, zone=request.period.zone), phase
+            return
+        yield Period(start_at=start_at, end_at=end_at, zone=period.zone), phase
         covered_to = end_at
-    if covered_to != request.period.end_at:
-        raise PeriodWithoutPlan(request.contract, request.period)
 
 
 def _version_windows(
@@ -257,10 +377,13 @@ def _rate(
     stored_before: dt.datetime | None,
 ) -> RatedPeriod:
     currency = request.contract.currency
-    lines = tuple(
-        line
-        for window, measured in zip(windows, usage, strict=True)
-        for line in _rate_window(window, measured, currency)
+    lines = less_billed(
+        request,
+        [
+            line
+            for window, measured in zip(windows, usage, strict=True)
+            for line in _rate_window(window, measured, currency)
+        ],
     )
     totals = invoice_totals([line.amount for line in lines], currency)
     if totals.total.copy_abs() >= AMOUNT_LIMIT:
@@ -273,6 +396,7 @@ def _rate(
         stored_before=stored_before,
         lines=lines,
         totals=totals,
+        kind=request.kind,
     )
 
 

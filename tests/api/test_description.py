@@ -17,22 +17,27 @@ from hypothesis import settings as examples
 from apps.access.models import Scope
 from apps.access.selectors import forget_keys
 from apps.access.services import create_api_key
+from apps.products.models import PricingUnit
 from apps.usage.intakes import INTAKES
-from tests.factories import BillableMetricFactory, CustomerFactory
+from tests.factories import BillableMetricFactory, CustomerFactory, PlanVersionFactory, PriceVersionFactory
 from tests.usage.conftest import COMMITS
 from tests.usage.shells import AsgiShell
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
+EXISTING = {"external_id": "acme", "code": "one", "number": 1, "id": 1}
 SCHEMA = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
 def secret(db: None) -> str:
-    """A key that may do everything, and a customer whose usage can be asked for."""
+    """A key that may do everything, and one of everything that an address may name."""
     forget_keys()
     CustomerFactory(external_id="acme")
-    BillableMetricFactory(code="input_tokens")
+    metric = BillableMetricFactory(code="one")
+    PricingUnit.objects.create(code="one", singular="credit", plural="credits")
+    draft = PlanVersionFactory(plan__code="one")
+    PriceVersionFactory(price__plan_version=draft, price__product__code="one", price__metric=metric, price__id=1)
     return create_api_key(name="all", scopes=list(Scope.values), created_by=None, now=timezone.now())[1]
 
 
@@ -43,10 +48,10 @@ def asgi_shell(db: None) -> Iterator[AsgiShell]:
 
 
 def prepared(case: Any, secret: str) -> tuple[requests.PreparedRequest, bytes, dict[str, str]]:
-    """The request that was drawn, with its body and headers. Every other customer in an address is one that exists."""
-    drawn_id = case.path_parameters.get("external_id") if case.path_parameters else None
-    if drawn_id is not None and len(str(drawn_id)) % 2:
-        case.path_parameters["external_id"] = "acme"
+    """The request that was drawn, with its body and headers. Every other name in an address is of what exists."""
+    for name, existing in EXISTING.items():
+        if case.path_parameters and len(str(case.path_parameters.get(name, ""))) % 2:
+            case.path_parameters[name] = existing
     drawn = case.as_transport_kwargs(base_url="http://testserver")
     request = requests.Request(**{name: value for name, value in drawn.items() if name != "timeout"}).prepare()
     body = request.body or b""

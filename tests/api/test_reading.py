@@ -22,12 +22,14 @@ from apps.products.models import PriceTier
 from tests.factories import (
     ContractFactory,
     CustomerFactory,
+    PlanVersionFactory,
     PriceVersionFactory,
     ProductFactory,
 )
 
 pytestmark = pytest.mark.django_db
-LISTS = ["customers", "billable-metrics", "products", "plans", "contracts"]
+LISTS = ["customers", "billable-metrics", "products", "pricing-units", "plans", "prices", "contracts"]
+LISTS_OF_A_CONTRACT = [address for address in LISTS if address != "pricing-units"]
 
 
 class Reader:
@@ -71,8 +73,15 @@ def test_reading_needs_a_key_with_the_read_scope(address: str) -> None:
     [
         ("customers", 403, "missing_scope"),
         ("billable-metrics", 403, "missing_scope"),
-        ("products", 405, "method_not_allowed"),
-        ("plans", 405, "method_not_allowed"),
+        ("products", 403, "missing_scope"),
+        ("pricing-units", 403, "missing_scope"),
+        ("plans", 403, "missing_scope"),
+        ("plans/x/versions", 403, "missing_scope"),
+        ("plans/x/versions/1/publish", 403, "missing_scope"),
+        ("plans/x/versions/1/archive", 403, "missing_scope"),
+        ("plans/x/versions/1/prices", 403, "missing_scope"),
+        ("prices/1/versions", 403, "missing_scope"),
+        ("prices", 405, "method_not_allowed"),
         ("contracts", 405, "method_not_allowed"),
     ],
 )
@@ -82,7 +91,18 @@ def test_a_key_that_reads_writes_nothing(reader: Reader, address: str, status: i
 
 
 @pytest.mark.parametrize(
-    "address", ["customers/none", "billable-metrics/none", "products/none", "plans/none", "contracts/0"]
+    "address",
+    [
+        "customers/none",
+        "billable-metrics/none",
+        "products/none",
+        "pricing-units/none",
+        "plans/none",
+        "plans/none/versions/1",
+        "prices/0",
+        "prices/99999999999999999999",
+        "contracts/0",
+    ],
 )
 def test_what_does_not_exist_is_a_problem(reader: Reader, address: str) -> None:
     assert reader.problem(address)["status"] == 404
@@ -118,14 +138,17 @@ def test_lists_come_newest_first_in_pages_that_lead_on(reader: Reader) -> None:
     assert [product["code"] for product in second["results"]] == ["p2", "p1"]
 
 
-@pytest.mark.parametrize("address", LISTS)
+@pytest.mark.parametrize("address", LISTS_OF_A_CONTRACT)
 def test_lists_take_the_same_queries_for_many_rows(
     reader: Reader, address: str, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _ in range(5):
-        ContractFactory()
+        contract = ContractFactory()
+        PriceVersionFactory(
+            price__plan_version=PlanVersionFactory(plan=contract.phases.get().plan_version.plan, number=2)
+        )
     reader.json("products")
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         assert reader.json(address)["results"]
 
 

@@ -24,9 +24,10 @@ from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.contracts.services import end_contract
 from apps.invoices.models import Invoice, InvoiceStatus
 from apps.products.models import ChargeModelName, PriceVersion
+from apps.rating.values import BillKind
 from tests.builders import active_contract, active_contracts, flat_fee, per_unit, published_plan, record_usage
 from tests.conftest import utc
-from tests.factories import BillableMetricFactory, CustomerFactory
+from tests.factories import BillableMetricFactory, CustomerFactory, InvoiceFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -183,9 +184,7 @@ def test_a_broken_row_fails_alone_and_not_its_chunk() -> None:
     plan = published_plan(flat_fee("49.00"))
     broken, *_ = active_contracts(plan, 3)
     # An invoice that should not be there: the draft of this contract cannot be written.
-    blocker = close(contract_ids=[broken.pk])
-    Contract.objects.filter(pk=broken.pk).update(closed_through=utc(2023, 11, 1), status=ContractStatus.ACTIVE)
-    CloseItem.objects.filter(run=blocker).update(state=ItemState.FAILED, error_detail="set back by the test")
+    InvoiceFactory(contract=broken, period_start_at=utc(2023, 10, 15), period_end_at=utc(2023, 11, 15))
 
     run_id = close()
 
@@ -367,3 +366,90 @@ def test_usage_beyond_any_invoice_is_a_failure_that_says_where_to_look(
     failed = CloseItem.objects.get(run=run_id)
     assert (failed.state, failed.error_code) == (ItemState.FAILED, "beyond_any_invoice")
     assert failed.error_detail.startswith(said)
+
+
+# --- Opening bills ----------------------------------------------------------------------------------------------------
+
+IN_ADVANCE = flat_fee("49.00", in_advance=True)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "is_due"), [(utc(2023, 10, 31, 23, 59, 59), False), (utc(2023, 11, 1), True), (utc(2023, 11, 20), True)]
+)
+def test_an_opening_bill_is_due_from_the_first_day_on_without_grace(as_of: dt.datetime, is_due: bool) -> None:
+    active_contract(published_plan(IN_ADVANCE))
+
+    if is_due:
+        close(as_of)
+    else:
+        with pytest.raises(NothingToClose):
+            start_close_run(as_of=as_of)
+
+    assert list(Invoice.objects.values_list("kind", flat=True)) == [BillKind.OPENING] * is_due
+    assert Contract.objects.get().closed_through == utc(2023, 11, 1)
+
+
+def test_a_contract_is_opened_once() -> None:
+    active_contract(published_plan(IN_ADVANCE))
+    close(utc(2023, 11, 1))
+
+    with pytest.raises(NothingToClose):
+        start_close_run(as_of=utc(2023, 11, 1, 0, 5))
+
+
+def test_a_plan_without_fees_in_advance_has_no_opening_bill() -> None:
+    active_contract(published_plan(flat_fee("49.00")))
+
+    with pytest.raises(NothingToClose):
+        start_close_run(as_of=utc(2023, 11, 1))
+
+
+def test_a_free_fee_in_advance_makes_no_opening_invoice() -> None:
+    active_contract(published_plan(flat_fee("0", in_advance=True)))
+
+    run_id = close(utc(2023, 11, 1))
+
+    assert CloseItem.objects.get(run=run_id).state == ItemState.NOTHING_TO_BILL
+    assert Invoice.objects.count() == 0
+
+
+def test_the_through_day_leaves_out_contracts_that_begin_later() -> None:
+    plan = published_plan(IN_ADVANCE)
+    for day in (10, 11):
+        active_contract(plan, start=dt.date(2023, 11, day))
+
+    close(utc(2023, 11, 15), through_date=dt.date(2023, 11, 10))
+
+    assert Invoice.objects.get().period_start_at == utc(2023, 11, 10)
+
+
+def test_the_opening_bill_comes_before_the_close_of_its_period() -> None:
+    active_contract(published_plan(IN_ADVANCE))
+
+    close()
+
+    kinds = list(Invoice.objects.order_by("pk").values_list("kind", "total"))
+    assert kinds == [(BillKind.OPENING, Decimal("49.00")), (BillKind.PERIOD, Decimal("49.00"))]
+
+
+def test_an_opening_bill_that_failed_is_retried() -> None:
+    active_contract(published_plan(IN_ADVANCE))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+    first = close(utc(2023, 11, 1))
+    ContractPhase.objects.update(end_date=None)
+
+    retry = retry_failed_items(run_id=first, as_of=utc(2023, 11, 2))
+    work_run(run_id=retry.pk, now=utc(2023, 11, 2))
+
+    assert Invoice.objects.get().kind == BillKind.OPENING
+
+
+def test_fees_whose_opening_bill_was_never_made_stand_on_the_first_period_s_invoice() -> None:
+    active_contract(published_plan(IN_ADVANCE))
+    ContractPhase.objects.update(end_date=dt.date(2023, 11, 20))
+    close(utc(2023, 11, 1))
+    ContractPhase.objects.update(end_date=None)
+
+    close(DECEMBER_2, retry_failed=False)
+
+    assert Invoice.objects.get(kind=BillKind.PERIOD).total.amount == Decimal("98.00")

@@ -80,6 +80,7 @@ def test_one_invoice_with_everything_that_explains_it(api: Client, november: Inv
     assert get(api, f"/invoices/{november.pk}") == {
         "id": november.pk,
         "number": "MS-2023-00042",
+        "kind": "period",
         "status": "issued",
         "customer": "northwind",
         "contract": november.contract_id,
@@ -161,9 +162,19 @@ def test_one_invoice_with_everything_that_explains_it(api: Client, november: Inv
                         "per_units": "1000000",
                         "flat_amount": "0",
                         "amount": "4321.0900008",
+                        "in_packages": False,
                     }
                 ],
+                "components": [],
+                "failures_free": "0",
+                "converted_quantity": None,
+                "model_amount": None,
+                "pricing_unit": None,
+                "dimensions": {},
+                "bound": "",
                 "exact_amount": "4321.0900008",
+                "billed_before": "0",
+                "is_reversal": False,
                 "amount": "4321.09",
             }
         ],

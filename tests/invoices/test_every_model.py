@@ -313,7 +313,7 @@ PAPER: dict[str, tuple[str, str, list[tuple[str, str, str, str]]]] = {
     "Tokens: Minimum": ("", "", []),
     "Compute": ("12.345 dollars", "× 1.2", []),
     "Seats": (
-        "4 seats",
+        "4 seats on average",
         "$30.00 per seat",
         [
             ("15 of 30 days", "3 seats", "× $30.00", "= $45.00"),

@@ -14,7 +14,7 @@ from apps.products.services import archive_plan_version, create_plan, schedule_p
 from apps.products.terms import PriceTerms
 from tests.builders import flat_fee, graduated, per_unit, published_plan
 from tests.conftest import utc
-from tests.factories import BillableMetricFactory, PriceFactory, ProductFactory
+from tests.factories import BillableMetricFactory, PriceFactory, PriceVersionFactory, ProductFactory
 from tests.products.test_services import catalogue
 
 pytestmark = pytest.mark.django_db
@@ -65,7 +65,7 @@ def sold(request: pytest.FixtureRequest) -> PlanVersion:
     "attempt",
     [
         sql("UPDATE products_price SET name = 'Other'"),
-        sql("UPDATE products_price SET charge_model = 'flat', metric_id = NULL"),
+        sql("UPDATE products_price SET metric_id = NULL"),
         sql("UPDATE products_price SET position = 0"),
         sql("DELETE FROM products_price"),
         lambda: Price.objects.update(name="Other"),
@@ -130,24 +130,24 @@ def test_its_amounts_are_not_removed(attempt: Attempt) -> None:
     ],
 )
 def test_its_tiers_stand(attempt: Attempt) -> None:
-    assert "The tiers of a published price cannot be changed" in refuse(attempt)
+    assert "The tiers and rows of a published price cannot be changed" in refuse(attempt)
 
 
 def test_no_tier_leaves_it_for_a_draft() -> None:
     draft = create_plan(code="draft", name="Draft", currencies=["USD"])
-    unsealed = PriceVersion.objects.create(price=PriceFactory(plan_version=draft), recorded_at=utc(2024, 1, 1))
+    unsealed = PriceVersionFactory(price__plan_version=draft)
 
-    assert "The tiers of a published price" in refuse(lambda: PriceTier.objects.update(price_version=unsealed))
+    assert "The tiers and rows of a published price" in refuse(lambda: PriceTier.objects.update(price_version=unsealed))
 
 
 @pytest.mark.parametrize(
     "attempt",
     [
-        sql("UPDATE products_planversion SET currency = 'JPY'"),
+        sql("UPDATE products_planversion SET currencies = '{JPY}'"),
         sql("UPDATE products_planversion SET billing_months = 12"),
         sql("UPDATE products_planversion SET number = 7"),
         sql("UPDATE products_planversion SET status = 'draft', published_at = NULL"),
-        lambda: PlanVersion.objects.update(currency="JPY"),
+        lambda: PlanVersion.objects.update(currencies=["JPY"]),
         lambda: PlanVersion.objects.update(plan=Plan.objects.create(code="other", name="Other")),
     ],
 )
@@ -166,10 +166,10 @@ def test_a_draft_may_still_change() -> None:
     price = PriceFactory(plan_version=draft, product=ProductFactory(), name="Before")
 
     Price.objects.filter(pk=price.pk).update(name="After")
-    PlanVersion.objects.filter(pk=draft.pk).update(currency="JPY")
+    PlanVersion.objects.filter(pk=draft.pk).update(currencies=["JPY"])
 
     assert Price.objects.get(pk=price.pk).name == "After"
-    assert PlanVersion.objects.get(pk=draft.pk).currency == "JPY"
+    assert PlanVersion.objects.get(pk=draft.pk).currencies == ["JPY"]
 
 
 def test_no_charge_of_a_draft_is_moved_into_it(sold: PlanVersion) -> None:

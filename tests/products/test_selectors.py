@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from apps.products.models import ChargeModelName, PriceVersion
 from apps.products.selectors import prices_by_plan_version, version_in_force
-from apps.products.services import add_price, create_plan, schedule_price_version
+from apps.products.services import ChargedFor, add_price, create_plan, schedule_price_version
 from apps.products.terms import PriceTerms, charge_of
 from tests.builders import flat_fee, graduated, per_unit, published_plan
 from tests.conftest import utc
@@ -20,9 +21,10 @@ from tests.factories import BillableMetricFactory, ProductFactory
 KNOWN_AT = utc(2024, 6, 1)
 
 
-def version(name: str, effective_from: str | None, recorded_on: str) -> PriceVersion:
+def version(name: str, effective_from: str | None, recorded_on: str, currency: str = "USD") -> PriceVersion:
     """A version that is not stored; ``name`` tells it from the others."""
     return PriceVersion(
+        currency=currency,
         effective_from=None if effective_from is None else dt.date.fromisoformat(effective_from),
         recorded_at=dt.datetime.fromisoformat(recorded_on).replace(tzinfo=dt.UTC),
         note=name,
@@ -62,7 +64,7 @@ RECORDED = (
 def test_the_latest_day_holds_and_of_one_day_the_latest_recorded(on: str, known_at: str, name: str | None) -> None:
     instant = dt.datetime.fromisoformat(known_at).replace(tzinfo=dt.UTC)
 
-    found = version_in_force(RECORDED, on=dt.date.fromisoformat(on), known_at=instant)
+    found = version_in_force(RECORDED, currency="USD", on=dt.date.fromisoformat(on), known_at=instant)
 
     assert (found.note if found else None) == name
 
@@ -72,20 +74,37 @@ def test_of_two_versions_recorded_at_one_instant_the_later_stored_holds() -> Non
     one.pk, other.pk = 1, 2
 
     for order in ([one, other], [other, one]):
-        assert version_in_force(order, on=dt.date(2024, 3, 1), known_at=KNOWN_AT) is other
+        assert version_in_force(order, currency="USD", on=dt.date(2024, 3, 1), known_at=KNOWN_AT) is other
 
 
 def test_a_price_that_only_begins_later_has_no_version_before() -> None:
     later = [version("later", "2024-03-01", "2024-01-01")]
 
-    assert version_in_force(later, on=dt.date(2024, 2, 29), known_at=KNOWN_AT) is None
-    assert version_in_force([], on=dt.date(2024, 2, 29), known_at=KNOWN_AT) is None
+    assert version_in_force(later, currency="USD", on=dt.date(2024, 2, 29), known_at=KNOWN_AT) is None
+    assert version_in_force([], currency="USD", on=dt.date(2024, 2, 29), known_at=KNOWN_AT) is None
+
+
+def test_a_version_in_another_currency_never_holds() -> None:
+    recorded = [version("dollars", None, "2024-01-01"), version("euros", "2024-02-01", "2024-01-01", "EUR")]
+
+    found = {
+        currency: version_in_force(recorded, currency=currency, on=dt.date(2024, 3, 1), known_at=KNOWN_AT)
+        for currency in ("USD", "EUR", "JPY")
+    }
+
+    assert found == {"USD": recorded[0], "EUR": recorded[1], "JPY": None}
 
 
 days = st.dates(dt.date(2024, 1, 1), dt.date(2024, 2, 10))
 instants = st.datetimes(dt.datetime(2024, 1, 1), dt.datetime(2024, 2, 10), timezones=st.just(dt.UTC))  # noqa: DTZ001
 stored_versions = st.lists(
-    st.builds(PriceVersion, pk=st.integers(1, 99), effective_from=st.none() | days, recorded_at=instants),
+    st.builds(
+        PriceVersion,
+        pk=st.integers(1, 99),
+        currency=st.sampled_from(["USD", "EUR"]),
+        effective_from=st.none() | days,
+        recorded_at=instants,
+    ),
     max_size=6,
     unique_by=lambda version: version.pk,
 )
@@ -97,8 +116,9 @@ def test_what_is_recorded_later_never_changes_what_was_known(
 ) -> None:
     known = [version for version in versions if version.recorded_at <= known_at]
     shuffled = random.sample(versions, len(versions))
+    when: dict[str, Any] = {"currency": "USD", "on": on, "known_at": known_at}
 
-    assert version_in_force(shuffled, on=on, known_at=known_at) is version_in_force(known, on=on, known_at=known_at)
+    assert version_in_force(shuffled, **when) is version_in_force(known, **when)
 
 
 @pytest.mark.django_db
@@ -121,7 +141,7 @@ def test_prices_are_read_whole_with_a_fixed_number_of_queries(
         now=utc(2023, 12, 1),
     )
 
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         found = prices_by_plan_version([large.pk, small.pk, large.pk])
         names = {
             plan_version: [
@@ -151,10 +171,7 @@ def test_prices_stand_by_position_and_those_of_one_position_by_age() -> None:
     for name, position in [("last", 30), ("first", 10), ("second", 20), ("third", 20)]:
         add_price(
             plan_version=draft,
-            product=ProductFactory(),
-            metric=None,
-            name=name,
-            charge_model=ChargeModelName.FLAT,
+            charged=ChargedFor(product=ProductFactory(), name=name),
             terms=PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1)),
             now=KNOWN_AT,
             position=position,

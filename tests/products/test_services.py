@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from decimal import Decimal
 from typing import Any
@@ -12,11 +13,25 @@ from django.core.exceptions import ValidationError
 from apps.billable_metrics.models import BillableMetric
 from apps.common.errors import BillingError, InvalidInput
 from apps.pricing.charge_models.base import Tier
-from apps.products.models import ChargeModelName, Plan, PlanStatus, PlanVersion, Price, PriceTier, PriceVersion
+from apps.products.models import (
+    BillingTiming,
+    ChargeModelName,
+    Plan,
+    PlanStatus,
+    PlanVersion,
+    Price,
+    PriceMatrixRow,
+    PriceTier,
+    PriceVersion,
+    PricingUnit,
+    Recurrence,
+)
 from apps.products.services import (
+    ChargedFor,
     PlanVersionIsFixed,
     PlanVersionNotPublishable,
     PriceNotSchedulable,
+    add_currency,
     add_price,
     archive_plan_version,
     change_draft_price,
@@ -25,6 +40,7 @@ from apps.products.services import (
     new_plan_version,
     publish_plan_version,
     remove_draft_price,
+    save_entry,
     schedule_price_version,
 )
 from apps.products.terms import PriceTerms, terms_of
@@ -37,6 +53,7 @@ pytestmark = pytest.mark.django_db
 
 LATER = utc(2023, 12, 1)
 NEW_YEAR = dt.date(2024, 1, 1)
+CHARGED_FOR = [field.name for field in dataclasses.fields(ChargedFor)]
 CHEAP = PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("2.50"), per_units=Decimal(1_000_000))
 DEAR = PriceTerms(
     ChargeModelName.PER_UNIT, unit_amount=Decimal("3.00"), per_units=Decimal(1_000_000), included_units=Decimal(1000)
@@ -60,20 +77,14 @@ def draft() -> PlanVersion:
 
 def priced(plan_version: PlanVersion, metric: BillableMetric | None, **changes: Any) -> PriceVersion:
     """Add a charge for tokens, changed in whatever a test is about."""
-    charge = {
-        "product": ProductFactory(),
-        "name": "Input tokens",
-        "charge_model": ChargeModelName.PER_UNIT,
-        "terms": DEAR,
-        "now": SET_UP_AT,
-        **changes,
-    }
-    return add_price(plan_version=plan_version, metric=metric, **charge)
+    names = {name: changes.pop(name) for name in CHARGED_FOR if name in changes}
+    charged = ChargedFor(**{"product": ProductFactory(), "name": "Input tokens", "metric": metric, **names})
+    return add_price(plan_version=plan_version, charged=charged, **{"terms": DEAR, "now": SET_UP_AT, **changes})
 
 
 def catalogue() -> list[list[tuple[Any, ...]]]:
     """Everything that is stored about plans and prices."""
-    models = (Plan, PlanVersion, Price, PriceVersion, PriceTier)
+    models = (Plan, PlanVersion, Price, PriceVersion, PriceTier, PriceMatrixRow)
     return [list(model._default_manager.order_by("pk").values_list()) for model in models]
 
 
@@ -85,7 +96,7 @@ def test_a_plan_begins_with_a_first_draft() -> None:
 
     assert (version.plan.code, version.plan.name, version.plan.description) == ("scale", "Scale", "For teams.")
     assert (version.number, version.status, version.published_at) == (1, PlanStatus.DRAFT, None)
-    assert (version.currency, version.billing_months) == ("EUR", 3)
+    assert (version.currencies, version.billing_months) == (["EUR"], 3)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +106,9 @@ def test_a_plan_begins_with_a_first_draft() -> None:
         ({"code": ""}, "code"),
         ({"code": "taken"}, "code"),
         ({"name": ""}, "name"),
-        ({"currency": "XXX"}, "currency"),
+        ({"currencies": ["XXX"]}, "currencies"),
+        ({"currencies": []}, "currencies"),
+        ({"currencies": ["USD", "USD"]}, "currencies"),
         ({"billing_months": 2}, "billing_months"),
     ],
 )
@@ -103,8 +116,8 @@ def test_a_plan_that_cannot_be_is_refused_by_field(changes: dict[str, Any], fiel
     create_plan(code="taken", name="Taken", currencies=["USD"])
     before = catalogue()
 
-    with pytest.raises(ValidationError) as refusal:
-        create_plan(**{"code": "scale", "name": "Scale", "currency": "USD", **changes})
+    with pytest.raises((InvalidInput, ValidationError)) as refusal:
+        create_plan(**{"code": "scale", "name": "Scale", "currencies": ["USD"], **changes})
 
     assert fields_of(refusal.value) == [field]
     assert catalogue() == before
@@ -141,7 +154,7 @@ def test_a_copy_is_a_draft_with_the_amounts_that_hold_now(tokens: BillableMetric
     copy = copy_plan_version(plan_version=original, now=LATER)
 
     assert (copy.plan, copy.number, copy.status) == (original.plan, 2, PlanStatus.DRAFT)
-    assert (copy.currency, copy.billing_months) == ("JPY", 3)
+    assert (copy.currencies, copy.billing_months) == (["JPY"], 3)
     copied = PriceVersion.objects.filter(price__plan_version=copy).order_by("price__position")
     assert [(version.price.name, version.price.position, terms_of(version)) for version in copied] == [
         ("Platform fee", 10, PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("49.00"))),
@@ -154,6 +167,7 @@ def test_a_copy_is_a_draft_with_the_amounts_that_hold_now(tokens: BillableMetric
             "Requests",
             30,
             PriceTerms(
+                ChargeModelName.GRADUATED,
                 included_units=Decimal(10),
                 tiers=(Tier(Decimal(1000), Decimal("0.10")), Tier(None, Decimal("0.05"))),
             ),
@@ -207,16 +221,14 @@ def test_charges_stand_on_the_invoice_in_the_order_in_which_they_were_added(
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"terms": PriceTerms()}, "unit_amount"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT)}, "unit_amount"),
         ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(-1))}, "unit_amount"),
-        ({"charge_model": ChargeModelName.GRADUATED, "terms": PriceTerms()}, "tiers"),
+        ({"terms": PriceTerms(ChargeModelName.GRADUATED)}, "tiers"),
         ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal("0.0000000000001"))}, "unit_amount"),
         ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(10) ** 12)}, "unit_amount"),
-        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(1), per_units=Decimal(60))}, "per_units"),
         ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(1), per_units=Decimal(0))}, "per_units"),
         (
             {
-                "charge_model": ChargeModelName.GRADUATED,
                 "terms": PriceTerms(
                     ChargeModelName.GRADUATED,
                     tiers=(Tier(Decimal("0.0000000000001"), Decimal(1)), Tier(None, Decimal(1))),
@@ -224,13 +236,13 @@ def test_charges_stand_on_the_invoice_in_the_order_in_which_they_were_added(
             },
             "up_to",
         ),
+        ({"currency": "USD"}, "currency"),
+        ({"timing": BillingTiming.ADVANCE}, "__all__"),
+        ({"recurrence": Recurrence.ONE_OFF}, "__all__"),
         ({"name": ""}, "name"),
         ({"name": "Taken"}, "__all__"),
-        ({"metric": None}, "__all__"),
-        (
-            {"charge_model": ChargeModelName.FLAT, "terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))},
-            "__all__",
-        ),
+        ({"metric": None}, "metric"),
+        ({"terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))}, "metric"),
     ],
 )
 def test_a_charge_that_cannot_be_is_refused_and_nothing_is_stored(
@@ -250,49 +262,37 @@ def test_a_charge_of_a_draft_can_become_another(draft: PlanVersion, tokens: Bill
     version = priced(draft, tokens)
     product = ProductFactory()
 
-    for terms, model, metric in [
-        (TIERED, ChargeModelName.GRADUATED, tokens),
-        (PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("9.00")), ChargeModelName.FLAT, None),
-        (PriceTerms(ChargeModelName.GRADUATED, tiers=TIERED.tiers[1:]), ChargeModelName.GRADUATED, tokens),
+    for terms, metric in [
+        (TIERED, tokens),
+        (PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal("9.00")), None),
+        (PriceTerms(ChargeModelName.GRADUATED, tiers=TIERED.tiers[1:]), tokens),
     ]:
-        change_draft_price(
-            price_version=version,
-            product=product,
-            metric=metric,
-            name="Changed",
-            charge_model=model,
-            terms=terms,
-            now=LATER,
-        )
+        charged = ChargedFor(product=product, name="Changed", metric=metric)
+        change_draft_price(price_version=version, charged=charged, terms=terms, now=LATER, position=7)
 
         stored = PriceVersion.objects.select_related("price").get()
         assert (stored.pk, terms_of(stored), stored.recorded_at) == (version.pk, terms, LATER)
-        assert (stored.price.charge_model, stored.price.metric) == (model, metric)
-        assert (stored.price.name, stored.price.product) == ("Changed", product)
+        assert (stored.price.name, stored.price.product, stored.price.metric) == ("Changed", product, metric)
+        assert stored.price.position == 7
 
 
 def test_a_change_that_cannot_be_leaves_the_charge_as_it_was(draft: PlanVersion, tokens: BillableMetric) -> None:
-    version = priced(draft, tokens, charge_model=ChargeModelName.GRADUATED, terms=TIERED)
+    version = priced(draft, tokens, terms=TIERED)
     before = catalogue()
 
-    for terms in [PriceTerms(), PriceTerms(ChargeModelName.GRADUATED, tiers=(Tier(None, Decimal(10) ** 12),))]:
+    for terms in [
+        PriceTerms(ChargeModelName.GRADUATED),
+        PriceTerms(ChargeModelName.GRADUATED, tiers=(Tier(None, Decimal(10) ** 12),)),
+    ]:
         with pytest.raises((InvalidInput, ValidationError)):
-            change_draft_price(
-                price_version=version,
-                product=version.price.product,
-                metric=tokens,
-                name="Changed",
-                charge_model=ChargeModelName.GRADUATED,
-                terms=terms,
-                now=LATER,
-            )
+            change_draft_price(price_version=version, charged=ChargedFor.of(version.price), terms=terms, now=LATER)
 
         assert catalogue() == before
 
 
 def test_a_charge_is_taken_out_of_a_draft(draft: PlanVersion, tokens: BillableMetric) -> None:
     kept = priced(draft, tokens, name="Kept")
-    removed = priced(draft, tokens, charge_model=ChargeModelName.GRADUATED, terms=TIERED)
+    removed = priced(draft, tokens, terms=TIERED)
 
     remove_draft_price(price=removed.price)
 
@@ -313,15 +313,7 @@ def test_the_charges_of_a_plan_that_was_published_stand(tokens: BillableMetric, 
     with pytest.raises(PlanVersionIsFixed):
         remove_draft_price(price=version.price)
     with pytest.raises(PlanVersionIsFixed):
-        change_draft_price(
-            price_version=version,
-            product=version.price.product,
-            metric=tokens,
-            name="Changed",
-            charge_model=ChargeModelName.PER_UNIT,
-            terms=CHEAP,
-            now=LATER,
-        )
+        change_draft_price(price_version=version, charged=ChargedFor.of(version.price), terms=CHEAP, now=LATER)
 
     assert refusal.value.code == "plan_version_is_fixed"
     assert catalogue() == before
@@ -332,7 +324,7 @@ def test_the_charges_of_a_plan_that_was_published_stand(tokens: BillableMetric, 
 
 def test_publishing_seals_every_amount(draft: PlanVersion, tokens: BillableMetric) -> None:
     priced(draft, tokens)
-    priced(draft, tokens, name="Requests", charge_model=ChargeModelName.GRADUATED, terms=TIERED)
+    priced(draft, tokens, name="Requests", terms=TIERED)
 
     published = publish_plan_version(plan_version_id=draft.pk, now=LATER)
 
@@ -403,9 +395,9 @@ def test_new_amounts_are_recorded_beside_the_old_ones(tokens: BillableMetric, ef
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))}, "flat_amount"),
-        ({"terms": PriceTerms()}, "unit_amount"),
-        ({"terms": PriceTerms(ChargeModelName.PER_UNIT, unit_amount=Decimal(1), per_units=Decimal(7))}, "per_units"),
+        ({"terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))}, "metric"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT)}, "unit_amount"),
+        ({"currency": "EUR"}, "currency"),
         ({"note": "x" * 201}, "note"),
         ({"effective_from": dt.date(1, 1, 1)}, "effective_from"),
         ({"effective_from": dt.date(1969, 12, 31)}, "effective_from"),
@@ -444,3 +436,121 @@ def test_prices_of_an_archived_plan_are_not_scheduled(tokens: BillableMetric) ->
 
     assert isinstance(refusal.value, BillingError)
     assert catalogue() == before
+
+
+def test_a_price_version_may_change_the_model(tokens: BillableMetric) -> None:
+    published_plan(per_unit(tokens, "3.00"))
+    price = Price.objects.get()
+
+    recorded = schedule_price_version(price=price, effective_from=NEW_YEAR, terms=TIERED, now=LATER)
+
+    assert recorded.charge_model == ChargeModelName.GRADUATED
+    assert price.versions.get(effective_from=None).charge_model == ChargeModelName.PER_UNIT
+
+
+# --- Currencies ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both() -> PlanVersion:
+    """A draft in two currencies."""
+    return create_plan(code="scale", name="Scale", currencies=["EUR", "USD"])
+
+
+def test_a_charge_is_priced_in_each_currency_by_its_own_figures(both: PlanVersion, tokens: BillableMetric) -> None:
+    first = priced(both, tokens)
+
+    second = add_currency(price=first.price, currency="USD", terms=CHEAP, now=LATER)
+
+    assert (first.currency, terms_of(first)) == ("EUR", DEAR)
+    assert (second.currency, terms_of(second), second.effective_from) == ("USD", CHEAP, None)
+    assert Price.objects.get().versions.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"currency": "EUR"}, "currency"),
+        ({"currency": "JPY"}, "currency"),
+        ({"terms": PriceTerms(ChargeModelName.PER_UNIT)}, "unit_amount"),
+        ({"terms": PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(1))}, "metric"),
+    ],
+)
+def test_a_currency_that_cannot_be_added_is_refused_by_field(
+    both: PlanVersion, tokens: BillableMetric, changes: dict[str, Any], field: str
+) -> None:
+    price = priced(both, tokens).price
+    before = catalogue()
+
+    with pytest.raises(InvalidInput) as refusal:
+        add_currency(**{"price": price, "currency": "USD", "terms": CHEAP, "now": LATER, **changes})
+
+    assert refusal.value.field == field
+    assert catalogue() == before
+
+
+def test_no_currency_is_added_to_what_is_published(tokens: BillableMetric) -> None:
+    published_plan(per_unit(tokens, "3.00"))
+
+    with pytest.raises(PlanVersionIsFixed):
+        add_currency(price=Price.objects.get(), currency="EUR", terms=CHEAP, now=LATER)
+
+
+def test_a_version_is_published_only_when_each_charge_has_each_currency(
+    both: PlanVersion, tokens: BillableMetric
+) -> None:
+    price = priced(both, tokens).price
+    with pytest.raises(PlanVersionNotPublishable, match="“Input tokens” has no price in USD"):
+        publish_plan_version(plan_version_id=both.pk, now=LATER)
+
+    add_currency(price=price, currency="USD", terms=CHEAP, now=LATER)
+
+    assert publish_plan_version(plan_version_id=both.pk, now=LATER).status == PlanStatus.PUBLISHED
+
+
+def test_a_copy_has_all_currencies(both: PlanVersion, tokens: BillableMetric) -> None:
+    add_currency(price=priced(both, tokens).price, currency="USD", terms=CHEAP, now=LATER)
+
+    copy = copy_plan_version(plan_version=both, now=LATER)
+
+    assert copy.currencies == ["EUR", "USD"]
+    versions = copy.prices.get().versions.all()
+    assert {version.currency: terms_of(version) for version in versions} == {"EUR": DEAR, "USD": CHEAP}
+
+
+def test_what_a_charge_is_for_fits_the_amounts_in_its_other_currencies(
+    both: PlanVersion, tokens: BillableMetric
+) -> None:
+    version = priced(both, tokens)
+    add_currency(price=version.price, currency="USD", terms=CHEAP, now=LATER)
+    fee = PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(9))
+    without_metric = dataclasses.replace(ChargedFor.of(version.price), metric=None)
+
+    with pytest.raises(InvalidInput) as refusal:
+        change_draft_price(price_version=version, charged=without_metric, terms=fee, now=LATER)
+
+    assert refusal.value.field == "metric"
+
+
+# --- What a charge is for --------------------------------------------------------------------------------------------
+
+
+def test_a_fee_may_be_billed_once_and_in_advance(draft: PlanVersion) -> None:
+    fee = PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(500))
+
+    once = priced(draft, None, terms=fee, recurrence=Recurrence.ONE_OFF, timing=BillingTiming.ADVANCE)
+
+    assert (once.price.recurrence, once.price.timing) == (Recurrence.ONE_OFF, BillingTiming.ADVANCE)
+
+
+def test_an_entry_is_named_and_named_anew(draft: PlanVersion) -> None:
+    unit = PricingUnit(code="credit")
+
+    save_entry(unit, {"singular": "credit", "plural": "credits"})
+    save_entry(unit, {"plural": "points"})
+
+    stored = PricingUnit.objects.get()
+    assert (stored.code, stored.singular, stored.plural) == ("credit", "credit", "points")
+    with pytest.raises(ValidationError) as refusal:
+        save_entry(unit, {"singular": ""})
+    assert fields_of(refusal.value) == ["singular"]

@@ -146,7 +146,7 @@ def issued(django_db_setup: None, django_db_blocker: Any) -> dict[str, IssuedInv
 
 def bill_all() -> dict[str, IssuedInvoice]:
     catalogue.forget()
-    metrics = [
+    metrics: list[BillableMetric] = [
         BillableMetricFactory(
             code=f"units_{place}", event_type=f"work.{place}", value_property="quantity", group_by=DIMENSIONS
         )

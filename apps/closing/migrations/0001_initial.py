@@ -62,6 +62,12 @@ class Migration(migrations.Migration):
             name="CloseItem",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("period", "Period"), ("opening", "Opening")], default="period", max_length=10
+                    ),
+                ),
                 ("period_start_at", models.DateTimeField()),
                 ("period_end_at", models.DateTimeField()),
                 (
@@ -241,7 +247,7 @@ class Migration(migrations.Migration):
             model_name="closeitem",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("state", "failed"), _negated=True),
-                fields=("contract", "period_start_at"),
+                fields=("contract", "period_start_at", "kind"),
                 name="one_close_per_contract_and_period",
             ),
         ),

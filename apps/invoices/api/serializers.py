@@ -117,6 +117,7 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
         help_text="`minimum` or `maximum` on a line that brings the lines of a matrix to it, else empty."
     )
     exact_amount = PlainDecimalField()
+    billed_before = PlainDecimalField()
     amount = AmountField()
 
     class Meta:
@@ -149,6 +150,8 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
             "dimensions",
             "bound",
             "exact_amount",
+            "billed_before",
+            "is_reversal",
             "amount",
         ]
 
@@ -175,6 +178,7 @@ class InvoiceSummarySerializer(serializers.ModelSerializer[Invoice]):
         fields = [
             "id",
             "number",
+            "kind",
             "status",
             "customer",
             "contract",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,11 +18,13 @@ from apps.invoices.models import Invoice, InvoiceDocument
 from apps.invoices.services.documents import DocumentPending, document_of
 
 
-@extend_schema(
-    operation_id="list_invoices",
-    summary="List invoices, newest first",
-    description="Drafts are listed too. Needs the `read` scope.",
-    tags=["invoices"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_invoices",
+        summary="List invoices, newest first",
+        description="Drafts are listed too. Needs the `read` scope.",
+        tags=["invoices"],
+    )
 )
 class InvoiceList(ListAPIView[Invoice]):
     required_scope = Scope.READ
@@ -31,11 +33,13 @@ class InvoiceList(ListAPIView[Invoice]):
     filterset_class = InvoiceFilter
 
 
-@extend_schema(
-    operation_id="get_invoice",
-    summary="Get an invoice with its lines",
-    description="Each line carries what explains its amount. Needs the `read` scope.",
-    tags=["invoices"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="get_invoice",
+        summary="Get an invoice with its lines",
+        description="Each line carries what explains its amount. Needs the `read` scope.",
+        tags=["invoices"],
+    )
 )
 class InvoiceDetail(RetrieveAPIView[Invoice]):
     required_scope = Scope.READ

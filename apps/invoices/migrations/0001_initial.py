@@ -28,6 +28,14 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
+                    "kind",
+                    models.CharField(
+                        choices=[("period", "Period"), ("opening", "Opening"), ("interim", "Interim")],
+                        default="period",
+                        max_length=10,
+                    ),
+                ),
+                (
                     "status",
                     models.CharField(
                         choices=[("draft", "Draft"), ("issued", "Issued"), ("paid", "Paid"), ("void", "Void")],
@@ -138,6 +146,14 @@ class Migration(migrations.Migration):
                 ("pgh_created_at", models.DateTimeField(auto_now_add=True)),
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("id", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("period", "Period"), ("opening", "Opening"), ("interim", "Interim")],
+                        default="period",
+                        max_length=10,
+                    ),
+                ),
                 (
                     "status",
                     models.CharField(
@@ -338,6 +354,14 @@ class Migration(migrations.Migration):
                 ),
                 ("bound", models.CharField(blank=True, max_length=10)),
                 ("exact_amount", models.DecimalField(decimal_places=40, max_digits=76)),
+                ("billed_before", models.DecimalField(decimal_places=4, default=Decimal("0"), max_digits=20)),
+                (
+                    "billed_on",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("is_reversal", models.BooleanField(default=False)),
                 (
                     "currency",
                     djmoney.models.fields.CurrencyField(
@@ -427,15 +451,31 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="invoice",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("status", "void"), _negated=True),
+                condition=models.Q(models.Q(("status", "void"), _negated=True), ("kind", "period")),
                 fields=("contract", "period_start_at"),
                 name="one_live_invoice_per_contract_and_period",
             ),
         ),
         migrations.AddConstraint(
             model_name="invoice",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(models.Q(("status", "void"), _negated=True), ("kind", "opening")),
+                fields=("contract",),
+                name="one_live_opening_invoice_per_contract",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="invoice",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(models.Q(("status", "void"), _negated=True), ("kind", "interim")),
+                fields=("contract", "period_start_at", "stored_before"),
+                name="one_live_interim_invoice_per_cutoff",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="invoice",
             constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                condition=models.Q(("status", "void"), _negated=True),
+                condition=models.Q(models.Q(("status", "void"), _negated=True), ("kind", "period")),
                 expressions=[
                     (
                         models.Func(
@@ -446,6 +486,12 @@ class Migration(migrations.Migration):
                     (models.Func(models.F("period_start_at"), models.F("period_end_at"), function="tstzrange"), "&&"),
                 ],
                 name="live_invoices_of_a_contract_never_overlap",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="invoice",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["period", "opening", "interim"])), name="invoice_kind_is_known"
             ),
         ),
         migrations.AddConstraint(
@@ -519,8 +565,8 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "invoices_invoiceevent" ("billing_entity_id", "buyer", "contract_id", "currency", "customer_id", "due_date", "footer", "id", "invoice_date", "issued_at", "number", "paid_at", "payment_instructions", "payment_terms_days", "period_end_at", "period_start_at", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "purchase_order", "rated_at", "seller", "status", "stored_before", "subtotal", "timezone", "total", "voided_at") VALUES (NEW."billing_entity_id", NEW."buyer", NEW."contract_id", NEW."currency", NEW."customer_id", NEW."due_date", NEW."footer", NEW."id", NEW."invoice_date", NEW."issued_at", NEW."number", NEW."paid_at", NEW."payment_instructions", NEW."payment_terms_days", NEW."period_end_at", NEW."period_start_at", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."purchase_order", NEW."rated_at", NEW."seller", NEW."status", NEW."stored_before", NEW."subtotal", NEW."timezone", NEW."total", NEW."voided_at"); RETURN NULL;',
-                    hash="dcc0fd9d035108c6e172d6952db4d3604c8bc470",
+                    func='INSERT INTO "invoices_invoiceevent" ("billing_entity_id", "buyer", "contract_id", "currency", "customer_id", "due_date", "footer", "id", "invoice_date", "issued_at", "kind", "number", "paid_at", "payment_instructions", "payment_terms_days", "period_end_at", "period_start_at", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "purchase_order", "rated_at", "seller", "status", "stored_before", "subtotal", "timezone", "total", "voided_at") VALUES (NEW."billing_entity_id", NEW."buyer", NEW."contract_id", NEW."currency", NEW."customer_id", NEW."due_date", NEW."footer", NEW."id", NEW."invoice_date", NEW."issued_at", NEW."kind", NEW."number", NEW."paid_at", NEW."payment_instructions", NEW."payment_terms_days", NEW."period_end_at", NEW."period_start_at", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."purchase_order", NEW."rated_at", NEW."seller", NEW."status", NEW."stored_before", NEW."subtotal", NEW."timezone", NEW."total", NEW."voided_at"); RETURN NULL;',
+                    hash="f828ae6485d5f5960bd4b6d7bb0ff2d46e9ba644",
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_b68e1",
                     table="invoices_invoice",
@@ -534,8 +580,8 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "invoices_invoiceevent" ("billing_entity_id", "buyer", "contract_id", "currency", "customer_id", "due_date", "footer", "id", "invoice_date", "issued_at", "number", "paid_at", "payment_instructions", "payment_terms_days", "period_end_at", "period_start_at", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "purchase_order", "rated_at", "seller", "status", "stored_before", "subtotal", "timezone", "total", "voided_at") VALUES (NEW."billing_entity_id", NEW."buyer", NEW."contract_id", NEW."currency", NEW."customer_id", NEW."due_date", NEW."footer", NEW."id", NEW."invoice_date", NEW."issued_at", NEW."number", NEW."paid_at", NEW."payment_instructions", NEW."payment_terms_days", NEW."period_end_at", NEW."period_start_at", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."purchase_order", NEW."rated_at", NEW."seller", NEW."status", NEW."stored_before", NEW."subtotal", NEW."timezone", NEW."total", NEW."voided_at"); RETURN NULL;',
-                    hash="bf803e436a234568b9f547a600a21979c9534190",
+                    func='INSERT INTO "invoices_invoiceevent" ("billing_entity_id", "buyer", "contract_id", "currency", "customer_id", "due_date", "footer", "id", "invoice_date", "issued_at", "kind", "number", "paid_at", "payment_instructions", "payment_terms_days", "period_end_at", "period_start_at", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "purchase_order", "rated_at", "seller", "status", "stored_before", "subtotal", "timezone", "total", "voided_at") VALUES (NEW."billing_entity_id", NEW."buyer", NEW."contract_id", NEW."currency", NEW."customer_id", NEW."due_date", NEW."footer", NEW."id", NEW."invoice_date", NEW."issued_at", NEW."kind", NEW."number", NEW."paid_at", NEW."payment_instructions", NEW."payment_terms_days", NEW."period_end_at", NEW."period_start_at", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."purchase_order", NEW."rated_at", NEW."seller", NEW."status", NEW."stored_before", NEW."subtotal", NEW."timezone", NEW."total", NEW."voided_at"); RETURN NULL;',
+                    hash="160bba7eb1e1e18a118395b4305ddc071a8276f6",
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_2ec8f",
                     table="invoices_invoice",
@@ -548,8 +594,8 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "invoices_invoiceevent" ("billing_entity_id", "buyer", "contract_id", "currency", "customer_id", "due_date", "footer", "id", "invoice_date", "issued_at", "number", "paid_at", "payment_instructions", "payment_terms_days", "period_end_at", "period_start_at", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "purchase_order", "rated_at", "seller", "status", "stored_before", "subtotal", "timezone", "total", "voided_at") VALUES (OLD."billing_entity_id", OLD."buyer", OLD."contract_id", OLD."currency", OLD."customer_id", OLD."due_date", OLD."footer", OLD."id", OLD."invoice_date", OLD."issued_at", OLD."number", OLD."paid_at", OLD."payment_instructions", OLD."payment_terms_days", OLD."period_end_at", OLD."period_start_at", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."purchase_order", OLD."rated_at", OLD."seller", OLD."status", OLD."stored_before", OLD."subtotal", OLD."timezone", OLD."total", OLD."voided_at"); RETURN NULL;',
-                    hash="a45310339033734128c66ef940b74b08e193b76c",
+                    func='INSERT INTO "invoices_invoiceevent" ("billing_entity_id", "buyer", "contract_id", "currency", "customer_id", "due_date", "footer", "id", "invoice_date", "issued_at", "kind", "number", "paid_at", "payment_instructions", "payment_terms_days", "period_end_at", "period_start_at", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "purchase_order", "rated_at", "seller", "status", "stored_before", "subtotal", "timezone", "total", "voided_at") VALUES (OLD."billing_entity_id", OLD."buyer", OLD."contract_id", OLD."currency", OLD."customer_id", OLD."due_date", OLD."footer", OLD."id", OLD."invoice_date", OLD."issued_at", OLD."kind", OLD."number", OLD."paid_at", OLD."payment_instructions", OLD."payment_terms_days", OLD."period_end_at", OLD."period_start_at", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."purchase_order", OLD."rated_at", OLD."seller", OLD."status", OLD."stored_before", OLD."subtotal", OLD."timezone", OLD."total", OLD."voided_at"); RETURN NULL;',
+                    hash="ffa21dc394977bfd40629d7f85d25347a2d22259",
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_87c50",
                     table="invoices_invoice",

@@ -12,12 +12,14 @@ from djmoney.money import Money
 
 from apps.common.errors import BillingError
 from apps.common.history import acting
+from apps.contracts.models import Contract
+from apps.invoices.billed import with_billed
 from apps.invoices.models import IllegalTransition, Invoice, InvoiceLine, InvoiceStatus
 from apps.pricing.charge_models.base import Component, TierCharge
 from apps.pricing.charge_models.matrix import Matrix
 from apps.pricing.formatting import ELLIPSIS, plain_decimal
-from apps.rating.services import rate_period
-from apps.rating.values import RatedLine, RatedPeriod
+from apps.rating.services import rate_bill
+from apps.rating.values import BillKind, PeriodToRate, RatedLine, RatedPeriod
 from apps.usage.services import settle_cutoff
 
 LONGEST_DESCRIPTION = InvoiceLine._meta.get_field("description").max_length or 0
@@ -39,7 +41,7 @@ def write_drafts(rated_periods: Sequence[RatedPeriod]) -> list[Invoice]:
     drafts = Invoice.objects.bulk_create([_draft_of(rated) for rated in rated_periods])
     InvoiceLine.objects.bulk_create(
         [
-            _line_of(draft, position, line)
+            _with_billed(_line_of(draft, position, line), line)
             for draft, rated in zip(drafts, rated_periods, strict=True)
             for position, line in enumerate(rated.lines, start=1)
         ]
@@ -48,22 +50,35 @@ def write_drafts(rated_periods: Sequence[RatedPeriod]) -> list[Invoice]:
 
 
 def refresh_draft(*, invoice_id: int, as_of: dt.datetime, actor: User | None = None) -> Invoice:
-    """Rate a draft's period anew, with all usage stored by now and the prices known at ``as_of``."""
+    """Rate a draft's period anew, with all usage stored by now and the prices known at ``as_of``.
+
+    It comes to the running total less what every other live invoice charges, so that they add up in whatever order
+    they are refreshed.
+    """
     cutoff = settle_cutoff()
     with transaction.atomic(), acting(actor, reason="Draft refreshed"):
         draft = Invoice.objects.select_for_update(of=("self",)).select_related("contract__customer").get(pk=invoice_id)
         if not draft.is_draft:
             raise IllegalTransition(draft, InvoiceStatus.DRAFT)
-        rated = rate_period(contract=draft.contract, period=draft.period, as_of=as_of, stored_before=cutoff)
+        # Whoever bills the contract holds it, so that no two bills charge for the same.
+        contract = Contract.objects.select_for_update(of=("self",)).select_related("customer").get(pk=draft.contract_id)
+        rated = rate_bill(_bill_of(draft, contract), as_of=as_of, stored_before=cutoff)
         fresh = _draft_of(rated)
-        for field in ("subtotal", "total", "stored_before", "rated_at"):
+        for field in ("subtotal", "total", "stored_before", "rated_at", "period_end_at"):
             setattr(draft, field, getattr(fresh, field))
-        draft.save(update_fields=["subtotal", "total", "currency", "stored_before", "rated_at"])
+        draft.save(update_fields=["subtotal", "total", "currency", "stored_before", "rated_at", "period_end_at"])
         draft.lines.all().delete()
         InvoiceLine.objects.bulk_create(
-            [_line_of(draft, position, line) for position, line in enumerate(rated.lines, start=1)]
+            [_with_billed(_line_of(draft, position, line), line) for position, line in enumerate(rated.lines, start=1)]
         )
     return draft
+
+
+def _bill_of(draft: Invoice, contract: Contract) -> PeriodToRate:
+    """What a draft bills, with its period as the contract's term cuts it by now."""
+    period = contract.period_at(draft.period_start_at) or draft.period
+    [bill] = with_billed([PeriodToRate(contract, period, BillKind(draft.kind))], leaving_out=draft.pk)
+    return bill
 
 
 def _draft_of(rated: RatedPeriod) -> Invoice:
@@ -72,6 +87,7 @@ def _draft_of(rated: RatedPeriod) -> Invoice:
     contract = rated.contract
     return Invoice(
         contract=contract,
+        kind=rated.kind,
         customer_id=contract.customer_id,
         billing_entity_id=contract.customer.billing_entity_id,
         timezone=rated.period.zone,
@@ -84,6 +100,13 @@ def _draft_of(rated: RatedPeriod) -> Invoice:
         total=Money(rated.totals.total, rated.currency),
         purchase_order=contract.purchase_order,
     )
+
+
+def _with_billed(stored: InvoiceLine, line: RatedLine) -> InvoiceLine:
+    stored.billed_before = line.billed_before
+    stored.billed_on = sorted(line.billed_on) if line.billed_before else []
+    stored.is_reversal = line.is_reversal
+    return stored
 
 
 def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:

@@ -12,7 +12,7 @@ from django.db import transaction
 from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.customers.models import BillingEntity
-from apps.invoices.models import Invoice, InvoiceStatus, NumberSeries
+from apps.invoices.models import Invoice, InvoiceLine, InvoiceStatus, NumberSeries
 from apps.invoices.services.documents import request_document
 
 
@@ -26,12 +26,22 @@ class PrefixBelongsToAnother(BillingError):
         )
 
 
+class EarlierBillIsDraft(BillingError):
+    code = "earlier_bill_is_draft"
+
+    def __init__(self, invoice: Invoice, earlier: Invoice) -> None:
+        super().__init__(
+            f"{invoice} leaves out what {earlier} bills, which is not issued yet. Issue that one first, "
+            "so that this one can name its number."
+        )
+
+
 @transaction.atomic
 def issue_invoice(*, invoice_id: int, issued_at: dt.datetime, actor: User | None = None) -> Invoice:
     """Number a draft, freeze it with copies of both parties, and ask for its PDF.
 
     The invoice date is the day of ``issued_at`` in the billing entity's zone; the due date follows from the
-    contract's payment terms.
+    contract's payment terms. Raises EarlierBillIsDraft while a bill whose charges it leaves out is not issued.
     """
     invoice = (
         Invoice.objects.select_for_update(of=("self",))
@@ -39,6 +49,7 @@ def issue_invoice(*, invoice_id: int, issued_at: dt.datetime, actor: User | None
         .get(pk=invoice_id)
     )
     invoice.move_to(InvoiceStatus.ISSUED)
+    _refuse_before_earlier_bills(invoice)
     seller = invoice.billing_entity
     terms = invoice.contract.payment_terms
     invoice.issued_at = issued_at
@@ -70,6 +81,15 @@ def issue_invoices(
         except BillingError as refusal:
             refused.append(refusal)
     return issued, refused
+
+
+def _refuse_before_earlier_bills(invoice: Invoice) -> None:
+    """An earlier draft that was refreshed since may leave out what this one bills; then either goes first."""
+    billed_on = InvoiceLine.objects.filter(invoice=invoice).values_list("billed_on", flat=True)
+    earlier_ids = {invoice_id for ids in billed_on for invoice_id in ids if invoice_id < invoice.pk}
+    earlier = Invoice.objects.drafts().filter(pk__in=earlier_ids).select_related("customer").first()
+    if earlier is not None:
+        raise EarlierBillIsDraft(invoice, earlier)
 
 
 def _next_number(seller: BillingEntity, *, year: int) -> str:

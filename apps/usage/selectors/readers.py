@@ -72,7 +72,7 @@ def _usage_of(
     as_of: dt.datetime | None,
     group_by: Sequence[str] | None,
 ) -> MeasuredUsage:
-    total = quantity_of(window, merged_states(states.values()), merged_states(carried.values()), as_of)
+    total = quantity_of(window, _whole(states), _whole(carried), as_of)
     count = sum(state.event_count for state in states.values())
     names = window.version.group_by if group_by is None else group_by
     groups = [
@@ -84,6 +84,14 @@ def _usage_of(
         for dimensions in (sorted({*states, *carried}, key=in_order) if names else ())
     ]
     return MeasuredUsage(total, count, tuple(groups))
+
+
+def _whole(states: States) -> State:
+    """A state of all of them, not to be changed: most windows have just one."""
+    if len(states) == 1:
+        [only] = states.values()
+        return only
+    return merged_states(states.values())
 
 
 def merged_states(states: Iterable[State]) -> State:
