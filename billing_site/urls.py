@@ -10,6 +10,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from apps.common.api import NothingHere
+from apps.rating.impact_admin import price_impact
 from apps.usage.api.urls import drop_in_urlpatterns
 from apps.usage.metric_admin import metric_preview
 from billing_site import health
@@ -23,6 +24,7 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("admin/usage/", include("apps.usage.pages")),
     path("admin/metric-preview/", admin.site.admin_view(metric_preview), name="metric-preview"),
+    path("admin/price-impact/", admin.site.admin_view(price_impact), name="price-impact"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("billing_site.api_urls")),
     path("", include(drop_in_urlpatterns)),

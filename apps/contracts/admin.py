@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -22,33 +21,47 @@ from unfold.forms import BaseDialogForm
 
 from apps.common.admin import (
     BillingAdmin,
-    Panel,
     acting_user,
     add_refusal,
     badge,
     dialog_done,
     refusals_as_messages,
-    register_panel,
     show_dialog_again,
 )
 from apps.common.errors import BillingError
 from apps.common.formatting import format_day, format_days
 from apps.common.history import HistoryScope
-from apps.contracts.forms import ONE_DAY, ContractForm, EndContractForm
+from apps.contracts import payers_admin
+from apps.contracts.contract_panels import STATUS_COLOURS
+from apps.contracts.forms import ONE_DAY, ContractForm, EndContractForm, KeepPricesForm, ReasonForm
+from apps.contracts.grandfathering import follow_list_prices, grandfather_contract
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
+from apps.contracts.payers import prices_of_phase_in_words
 from apps.contracts.services import activate_contract, change_draft_contract, create_contract, end_contract
-from apps.customers.models import Customer
 from apps.pricing.periods import local_date
 from apps.products.models import BillingTiming
-
-STATUS_COLOURS = {ContractStatus.DRAFT: "warning", ContractStatus.ACTIVE: "success", ContractStatus.ENDED: "default"}
-
 
 END_DIALOG: ActionDialog = {
     "title": "End this contract",
     "description": "Usage up to the last day is still billed. Periods that are closed stay as they are.",
     "form_class": EndContractForm,
     "form_submit_text": "End the contract",
+}
+
+
+KEEP_DIALOG: ActionDialog = {
+    "title": "Keep the prices of a day",
+    "description": "From this day on the contract no longer follows the list prices of its plan. Periods that are "
+    "closed stay as they were billed.",
+    "form_class": KeepPricesForm,
+    "form_submit_text": "Keep these prices",
+}
+FOLLOW_DIALOG: ActionDialog = {
+    "title": "Follow the list prices again",
+    "description": "From the open period on, this contract pays the list prices of its plan as they change. What was "
+    "billed stands.",
+    "form_class": ReasonForm,
+    "form_submit_text": "Follow the list prices",
 }
 
 
@@ -70,9 +83,10 @@ class ActivateForm(BaseDialogForm):
 
 @admin.register(Contract)
 class ContractAdmin(BillingAdmin[Contract]):
-    list_display = ["name", "customer", "plan_shown", "term_shown", "billed_through_shown", "status_shown"]
+    list_display = ["name", "customer", "plan_shown", "currency", "term_shown", "billed_through_shown", "status_shown"]
     list_filter = [
         ("status", ChoicesDropdownFilter),
+        ("currency", ChoicesDropdownFilter),
         ("customer", AutocompleteSelectFilter),
         ("phases__plan_version__plan", AutocompleteSelectFilter),
     ]
@@ -80,8 +94,8 @@ class ContractAdmin(BillingAdmin[Contract]):
     search_fields = ["name", "customer__name", "customer__external_id", "purchase_order"]
     search_help_text = "Contract, customer or purchase order"
     ordering = ["customer__name", "-start_date", "id"]
-    actions_detail = ["activate", "end"]
-    refusal_fields = {"end_date": "last_date"}
+    actions_detail = ["activate", "keep_prices", "follow_prices", "end"]
+    refusal_fields = {"end_date": "last_date", "at": "day", "currency": "billing_currency"}
     empty_state = (
         "No contracts yet",
         "A contract puts a customer on a plan, from a first day on. Once it is active, its usage is billed period by "
@@ -90,7 +104,7 @@ class ContractAdmin(BillingAdmin[Contract]):
         "Make a contract",
     )
     form_fieldsets = [
-        (None, {"fields": ["customer", "name", "plan_version"]}),
+        (None, {"fields": ["customer", "name", "plan_version", "billing_currency"]}),
         ("Term", {"fields": ["start_date", "last_date", "billing_anchor_day", "timezone"]}),
         ("Invoicing", {"fields": ["payment_terms_days", "grace_period_hours", "purchase_order"]}),
     ]
@@ -109,6 +123,7 @@ class ContractAdmin(BillingAdmin[Contract]):
             "Terms",
             {
                 "fields": [
+                    ("currency", "prices_shown"),
                     ("rhythm_shown", "timezone"),
                     ("payment_terms_shown", "grace_period_shown"),
                     ("purchase_order", "activated_shown"),
@@ -122,11 +137,19 @@ class ContractAdmin(BillingAdmin[Contract]):
         "plan_linked",
         "term_shown",
         "billed_through_shown",
+        "currency",
+        "prices_shown",
         "rhythm_shown",
         "payment_terms_shown",
         "grace_period_shown",
         "activated_shown",
     ]
+
+    class Media:
+        js = ["countinghouse/contract_form.js"]
+
+    def get_urls(self) -> list[Any]:
+        return [*payers_admin.urls(self.admin_site), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Contract]:
         contracts: QuerySet[Contract] = super().get_queryset(request)
@@ -180,6 +203,21 @@ class ContractAdmin(BillingAdmin[Contract]):
     def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self._may_move(request, object_id, ContractStatus.ACTIVE)
 
+    def has_keep_prices_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self._may_price(request, object_id, grandfathered_at=None)
+
+    def has_follow_prices_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self._may_price(request, object_id, grandfathered_at__isnull=False)
+
+    def _may_price(self, request: HttpRequest, object_id: str | None, **phases: Any) -> bool:
+        if not request.user.has_perm("contracts.change_contract"):
+            return False
+        if object_id is None:
+            return True
+        last = ContractPhase.objects.filter(contract=int(object_id)).exclude(contract__status=ContractStatus.ENDED)
+        newest = last.order_by("-start_date").values("pk")[:1]
+        return ContractPhase.objects.filter(pk__in=newest, **phases).exists()
+
     def _may_move(self, request: HttpRequest, object_id: str | None, status: ContractStatus) -> bool:
         return bool(request.user.has_perm("contracts.change_contract")) and (
             object_id is None or Contract.objects.filter(pk=object_id, status=status).exists()
@@ -199,6 +237,7 @@ class ContractAdmin(BillingAdmin[Contract]):
             "payment_terms_days": entered["payment_terms_days"],
             "grace_period_hours": entered["grace_period_hours"],
             "purchase_order": entered["purchase_order"],
+            "currency": form.chosen_currency,
             "actor": acting_user(request),
         }
         if change:
@@ -228,14 +267,14 @@ class ContractAdmin(BillingAdmin[Contract]):
 
     @display(description="Plan")
     def plan_shown(self, contract: Contract) -> str:
-        return ", then ".join(_plan_name(phase) for phase in contract.phases.all())
+        return ", then ".join(_plan_name(phase) for phase in _phases_by_plan(contract))
 
     @display(description="Plan")
     def plan_linked(self, contract: Contract) -> SafeString:
         # The address of a plan version leads on to its part of the plan's page.
         links = (
             (reverse("admin:products_planversion_change", args=[phase.plan_version_id]), _plan_name(phase))
-            for phase in contract.phases.all()
+            for phase in _phases_by_plan(contract)
         )
         return format_html_join(", then ", '<a class="ch-link" href="{}">{}</a>', links)
 
@@ -253,12 +292,17 @@ class ContractAdmin(BillingAdmin[Contract]):
             return "Nothing yet"
         return format_day(local_date(contract.closed_through, contract.timezone) - ONE_DAY)
 
+    @display(description="Prices")
+    def prices_shown(self, contract: Contract) -> str:
+        phases = contract.phases.all()
+        open_from = contract.closed_through and local_date(contract.closed_through, contract.timezone)
+        to_come = [phase for phase in phases if not (open_from and phase.end_date and phase.end_date <= open_from)]
+        words = [prices_of_phase_in_words(phase, contract.timezone) for phase in to_come or phases]
+        return ", then ".join(dict.fromkeys(words))
+
     @display(description="Billing periods")
     def rhythm_shown(self, contract: Contract) -> str:
-        return (
-            f"{contract.get_billing_months_display()} in {contract.currency}, "
-            f"beginning on day {contract.billing_anchor_day} of the month"
-        )
+        return f"{contract.get_billing_months_display()}, beginning on day {contract.billing_anchor_day} of the month"
 
     @display(description="Payment terms")
     def payment_terms_shown(self, contract: Contract) -> str:
@@ -314,39 +358,55 @@ class ContractAdmin(BillingAdmin[Contract]):
         messages.success(request, f"{contract} ends on {format_day(last_date)}.")
         return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
 
+    @action(
+        description="Keep prices",
+        permissions=["keep_prices"],
+        icon="lock",
+        dialog=KEEP_DIALOG,
+    )
+    def keep_prices(self, request: HttpRequest, form: KeepPricesForm, object_id: str) -> HttpResponse:
+        now = timezone.now()
+        try:
+            contract = grandfather_contract(
+                contract_id=int(object_id),
+                at=form.kept_at(now),
+                now=now,
+                reason=form.cleaned_data["reason"],
+                actor=acting_user(request),
+            )
+        except BillingError as refusal:
+            add_refusal(form, refusal, self.refusal_fields)
+            return show_dialog_again(request, form, KEEP_DIALOG)
+        messages.success(request, f"{contract} keeps the prices of {format_day(form.cleaned_data['day'])}.")
+        return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
+
+    @action(
+        description="Follow list prices",
+        permissions=["follow_prices"],
+        icon="lock_open",
+        dialog=FOLLOW_DIALOG,
+    )
+    def follow_prices(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        try:
+            contract = follow_list_prices(
+                contract_id=int(object_id), reason=form.cleaned_data["reason"], actor=acting_user(request)
+            )
+        except BillingError as refusal:
+            add_refusal(form, refusal, self.refusal_fields)
+            return show_dialog_again(request, form, FOLLOW_DIALOG)
+        messages.success(request, f"{contract} follows the list prices of its plan.")
+        return dialog_done(request, reverse("admin:contracts_contract_change", args=[object_id]))
+
+
+def _phases_by_plan(contract: Contract) -> list[ContractPhase]:
+    """The phases that begin another plan: one that only changes which prices are kept goes on with the same."""
+    phases = list(contract.phases.all())
+    return [
+        phase
+        for before, phase in zip([None, *phases], phases, strict=False)
+        if before is None or before.plan_version_id != phase.plan_version_id
+    ]
+
 
 def _plan_name(phase: ContractPhase) -> str:
     return f"{phase.plan_version.plan.name} v{phase.plan_version.number}"
-
-
-def render_phases(request: HttpRequest, contract: Contract) -> str:
-    phases = list(contract.phases.select_related("plan_version__plan"))
-    if len(phases) < 2:
-        return ""  # One phase is the contract itself: its plan and its term are above.
-    return render_to_string("admin/contracts/phases.html", {"phases": phases, "one_day": ONE_DAY}, request=request)
-
-
-def render_contracts_of_customer(request: HttpRequest, customer: Customer) -> str:
-    if not request.user.has_perm("contracts.view_contract"):
-        return ""
-    contracts = customer.contracts.prefetch_related("phases__plan_version__plan").order_by("-start_date", "-pk")[:50]
-    page: Any = admin.site._registry[Contract]
-    rows = [
-        {
-            "contract": contract,
-            "plan": page.plan_shown(contract),
-            "term": page.term_shown(contract),
-            "billed_through": page.billed_through_shown(contract),
-            "colour": STATUS_COLOURS[ContractStatus(contract.status)],
-        }
-        for contract in contracts
-    ]
-    return render_to_string(
-        "admin/contracts/of_customer.html",
-        {"rows": rows, "customer": customer, "may_add": request.user.has_perm("contracts.add_contract")},
-        request=request,
-    )
-
-
-register_panel("contracts.Contract", Panel(title="Phases", render=render_phases, order=5))
-register_panel("customers.Customer", Panel(title="Contracts", render=render_contracts_of_customer, order=10))

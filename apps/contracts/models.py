@@ -173,8 +173,8 @@ class Contract(models.Model):
 class ContractPhase(models.Model):
     """A dated stretch of a contract on one plan version. Days as in the contract; phases never overlap.
 
-    The phase follows the list prices of its plan as they change, unless it is grandfathered: then it keeps the prices
-    that were in force at ``grandfathered_at``, as known then.
+    The phase follows the list prices of its plan as they change, unless it is grandfathered: from the day of
+    ``grandfathered_at`` on it then keeps the prices that were in force at that instant, as known then.
     """
 
     contract = models.ForeignKey(Contract, on_delete=models.CASCADE, related_name="phases")

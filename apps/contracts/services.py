@@ -13,6 +13,7 @@ from django.db.models import Q
 from apps.common.days import check_day
 from apps.common.errors import BillingError, InvalidInput
 from apps.common.history import acting
+from apps.contracts.grandfathering import check_kept_prices
 from apps.contracts.models import Contract, ContractPhase, ContractStatus
 from apps.customers.models import Customer
 from apps.pricing.periods import Period, start_of_day
@@ -57,9 +58,8 @@ def create_contract(
 ) -> Contract:
     """Make a draft contract with one phase on a published plan version.
 
-    ``end_date`` is the first day outside; ``timezone`` defaults to the customer's, ``currency`` to that of the plan
-    where it is sold in one only. Raises InvalidInput or
-    ValidationError naming the field at fault.
+    ``end_date`` is the first day outside; ``timezone`` defaults to the customer's, ``currency`` to that of the
+    plan where it is sold in one only. Raises InvalidInput or ValidationError naming the field at fault.
     """
     contract = Contract(customer=customer)
     with acting(actor):
@@ -117,6 +117,7 @@ def change_draft_contract(
             purchase_order=purchase_order,
         )
         phase = contract.phases.get()
+        check_kept_prices(phase, plan_version)
         phase.plan_version, phase.start_date, phase.end_date = plan_version, start_date, end_date
         phase.save()
     return contract

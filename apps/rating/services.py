@@ -18,7 +18,7 @@ from apps.billable_metrics.models import version_in_force as metric_version_in_f
 from apps.common.errors import BillingError
 from apps.common.formatting import format_days
 from apps.contracts.models import Contract, ContractPhase
-from apps.contracts.selectors import price_version_paid
+from apps.contracts.selectors import days_of_price_changes, price_version_paid
 from apps.pricing.charge_models.base import NotRatable
 from apps.pricing.charges import Charge, RatedCharge, rate_lines
 from apps.pricing.invoice_pipeline import invoice_totals
@@ -334,14 +334,8 @@ def _version_windows(
 ) -> Iterator[tuple[Period, PriceVersion]]:
     """The stretch cut where another price version takes effect; days without any version are not charged."""
     versions = [version for version in price.versions.all() if version.currency == currency]
-    changes: set[dt.datetime] = set()
-    if phase.grandfathered_at is None:
-        changes = {
-            start_of_day(version.effective_from, stretch.zone)
-            for version in versions
-            if version.effective_from is not None and version.recorded_at <= as_of
-        }
-    for window in stretch.split_at(changes):
+    days = days_of_price_changes(phase, versions, currency=currency, zone=stretch.zone, known_at=as_of)
+    for window in stretch.split_at(start_of_day(day, stretch.zone) for day in days):
         version = price_version_paid(
             phase, versions, currency=currency, zone=stretch.zone, on=window.first_date, known_at=as_of
         )

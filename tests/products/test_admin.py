@@ -518,6 +518,7 @@ def test_the_page_of_a_plan_costs_the_same_however_many_prices_it_has(
     for number in (1, 6):
         fees = [graduated(metric, ("10", "2"), (None, "1"), name=f"Line {at}") for at in range(number)]
         version = published_plan(*fees, code=f"plan-{number}")
-        # Session, user; the badge; the plan twice with its versions; the panel's versions, prices, amounts and rows.
-        with django_assert_num_queries(13):
+        # Session, user; the badge; the plan twice with its versions; versions, prices, amounts, tiers, rows of the
+        # panels; how many contracts are on it.
+        with django_assert_num_queries(14):
             page_text(page, url_of(PLAN, "change", version.plan_id))

@@ -21,7 +21,7 @@ class ContractPhaseSerializer(serializers.ModelSerializer[ContractPhase]):
 
     class Meta:
         model = ContractPhase
-        fields = ["plan", "plan_version", "first_date", "last_date"]
+        fields = ["plan", "plan_version", "first_date", "last_date", "grandfathered_at", "grandfather_reason"]
         read_only_fields = fields
 
     @extend_schema_field(serializers.DateField(allow_null=True))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
@@ -20,30 +21,29 @@ from unfold.widgets import UnfoldAdminSelectMultipleWidget, UnfoldAdminSelectWid
 
 from apps.common.admin import (
     BillingAdmin,
-    Panel,
     ReadOnlyMixin,
     acting_user,
     dialog_done,
     number_cell,
     refusals_as_messages,
-    register_panel,
 )
 from apps.common.fields import currency_choices
 from apps.common.history import HistoryScope
-from apps.products.admin.base import MODEL_WORDS, STATUS_COLOURS, plan_url, status_badge
+from apps.products.admin.base import plan_url, status_badge
+from apps.products.admin.compare import compare_page
 from apps.products.admin.price_lists import PriceListsMixin
+from apps.products.comparison import MOST_PLANS
 from apps.products.forms import NewPlanForm
 from apps.products.models import (
     BillingInterval,
-    ChargeModelName,
     Plan,
     PlanStatus,
     PlanVersion,
     Price,
+    PriceMatrixRow,
     PriceTier,
     PriceVersion,
 )
-from apps.products.selectors import prices_by_plan_version, version_in_force
 from apps.products.services import (
     archive_plan_version,
     copy_plan_version,
@@ -51,7 +51,6 @@ from apps.products.services import (
     new_plan_version,
     publish_plan_version,
 )
-from apps.products.wording import effective_in_words, included_in_words, price_in_words
 
 
 class NewVersionForm(BaseDialogForm):
@@ -66,7 +65,7 @@ class NewVersionForm(BaseDialogForm):
     currencies = forms.MultipleChoiceField(
         choices=currency_choices,
         widget=UnfoldAdminSelectMultipleWidget,
-        help_text="Of an empty price list. A copy keeps its own.",
+        help_text="Of an empty price list, one or several. A copy keeps its own.",
     )
     billing_months = forms.TypedChoiceField(
         label="Billing interval",
@@ -104,9 +103,9 @@ class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
     list_display = ["name", "code", "newest_shown", "status_shown", "prices_shown"]
     search_fields = ["name", "code"]
     search_help_text = "Name or code"
-    actions = ["export_selected_xlsx", "export_selected_csv", "export_selected_yaml"]
+    actions = ["compare_selected", "export_selected_xlsx", "export_selected_csv", "export_selected_yaml"]
     actions_list = ["import_price_list"]
-    actions_detail = ["new_version", "export_plan"]
+    actions_detail = ["new_version", "compare", "export_plan"]
     fieldsets = [(None, {"fields": ["name", "code", "description"]})]
     add_fieldsets = [
         (
@@ -125,6 +124,10 @@ class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
         "admin:products_plan_add",
         "Create a plan",
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        compare = path("compare/", self.admin_site.admin_view(compare_page), name="products_plan_compare")
+        return [compare, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         plans: QuerySet[Plan] = super().get_queryset(request)
@@ -170,6 +173,7 @@ class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
             HistoryScope(Price, {"plan_version_id__in": versions}),
             HistoryScope(PriceVersion, {"price_id__in": prices}),
             HistoryScope(PriceTier, {"price_version_id__in": amounts}),
+            HistoryScope(PriceMatrixRow, {"price_version_id__in": amounts}),
         ]
 
     # --- Displays ----------------------------------------------------------------------------------------------------
@@ -191,6 +195,20 @@ class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
         return number_cell(str(getattr(_newest(plan), "price_count", 0)))
 
     # --- Actions -----------------------------------------------------------------------------------------------------
+
+    @admin.action(description="Compare side by side")
+    def compare_selected(self, request: HttpRequest, queryset: QuerySet[Plan]) -> HttpResponse | None:
+        """On to the comparison of the versions that are sold, or of the newest where none is."""
+        plans = list(queryset[: MOST_PLANS + 1])
+        if not 2 <= len(plans) <= MOST_PLANS:
+            messages.error(request, f"Select from two to {MOST_PLANS} plans to compare.")
+            return None
+        return HttpResponseRedirect(_compare_url([version for plan in plans if (version := _to_compare(plan))]))
+
+    @action(description="Compare", permissions=["view"], icon="compare_arrows")
+    def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        versions = PlanVersion.objects.filter(plan=int(object_id)).exclude(status=PlanStatus.ARCHIVED)
+        return HttpResponseRedirect(_compare_url(versions.order_by("-number")[:2]))
 
     @action(
         description="New version",
@@ -220,6 +238,15 @@ class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
         return dialog_done(request, reverse("admin:products_plan_change", args=[object_id]))
 
 
+def _to_compare(plan: Plan) -> PlanVersion | None:
+    versions = list(plan.versions.all())
+    return next((version for version in versions if version.status == PlanStatus.PUBLISHED), None) or _newest(plan)
+
+
+def _compare_url(versions: Iterable[PlanVersion]) -> str:
+    return f"{reverse('admin:products_plan_compare')}?{urlencode([('v', version.pk) for version in versions])}"
+
+
 def _newest(plan: Plan) -> PlanVersion | None:
     return next(iter(plan.versions.all()), None)
 
@@ -229,7 +256,15 @@ class PublishForm(BaseDialogForm):
 
     def get_before_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
         version = PlanVersion.objects.select_related("plan").get(pk=str(object_id))
-        return {"version": version, "prices": version.prices.count()}
+        return {
+            "version": version,
+            "prices": version.prices.count(),
+            "missing": [
+                (price, [code for code in version.currencies if code not in price.priced_in])
+                for price in version.prices.annotate(priced_in=ArrayAgg("versions__currency", distinct=True))
+                if set(version.currencies) - set(price.priced_in)
+            ],
+        }
 
 
 @admin.register(PlanVersion)
@@ -310,55 +345,3 @@ class PlanVersionAdmin(ReadOnlyMixin, BillingAdmin[PlanVersion]):
             version = archive_plan_version(plan_version_id=int(object_id), actor=acting_user(request))
             messages.success(request, f"{version} is archived. Its contracts go on unchanged.")
         return dialog_done(request, plan_url(version))
-
-
-def render_versions(request: HttpRequest, plan: Plan) -> str:
-    """The plan's versions, newest first, each with its price list."""
-    versions = list(plan.versions.select_related("plan").order_by("-number"))
-    prices = prices_by_plan_version([version.pk for version in versions])
-    now = timezone.now()
-    shown = []
-    for version in versions:
-        for price in prices.get(version.pk, []):
-            price.plan_version = version
-        shown.append(
-            {
-                "version": version,
-                "colour": STATUS_COLOURS[PlanStatus(version.status)],
-                "lines": [_price_rows(price, now) for price in prices.get(version.pk, [])],
-            }
-        )
-    permissions = {
-        "add_price": request.user.has_perm("products.add_priceversion"),
-        "publish": request.user.has_perm("products.change_planversion"),
-    }
-    return render_to_string("admin/products/versions.html", {"versions": shown, "may": permissions}, request=request)
-
-
-def _price_rows(price: Price, now: dt.datetime) -> dict[str, Any]:
-    """A price with its amounts: those in force first, then the scheduled ones, then those of the past."""
-    recorded = list(price.versions.all())
-    current = {
-        currency: version_in_force(recorded, currency=currency, on=now.date(), known_at=now)
-        for currency in price.plan_version.currencies
-    }
-    rows = [
-        {
-            "version": version,
-            "amounts": price_in_words(version),
-            "included": included_in_words(version),
-            "effective": effective_in_words(version),
-            "is_scheduled": version.effective_from is not None and version.effective_from > now.date(),
-            "is_current": version is current.get(version.currency),
-        }
-        for version in recorded
-    ]
-    rows.sort(key=lambda row: (not row["is_current"], not row["is_scheduled"]))
-    return {
-        "price": price,
-        "model": MODEL_WORDS[ChargeModelName(recorded[0].charge_model)] if recorded else "–",
-        "rows": rows,
-    }
-
-
-register_panel("products.Plan", Panel(title="Versions and prices", render=render_versions, order=10))
