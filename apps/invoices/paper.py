@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django_countries import countries
 
@@ -15,8 +16,9 @@ from apps.common.formatting import format_day, format_instant
 from apps.customers.parties import Party
 from apps.invoices.billed import names_of_bills
 from apps.invoices.models import Invoice, InvoiceLine
-from apps.invoices.paper_lines import PaperLine, PaperStep, in_reading_order, paper_line, print_money
+from apps.invoices.paper_lines import PaperLine, PaperStep, in_reading_order, paper_line, print_money, print_quantity
 from apps.invoices.wording import days_of, period_in_words
+from apps.pricing.money import EXACT
 from apps.pricing.periods import Period
 from apps.rating.values import BillKind
 
@@ -183,12 +185,28 @@ def _groups(period: Period, lines: Sequence[InvoiceLine], bills: dict[int, str])
     return tuple(PaperGroup(name=in_reading_order(name), lines=tuple(found)) for name, found in by_product.items())
 
 
+def _pricing_units(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Iterable[str]:
+    """What was used of each pricing unit in all, next to the money it comes to."""
+    by_unit: dict[str, list[InvoiceLine]] = {}
+    for line in lines:
+        if line.priced_amount is not None:
+            by_unit.setdefault(line.pricing_unit_plural, []).append(line)
+    for name, found in by_unit.items():
+        used, money = Decimal(0), Decimal(0)
+        for line in found:
+            used = EXACT.add(used, line.priced_amount or Decimal(0))
+            money = EXACT.add(money, line.amount.amount)
+        billed = print_money(money, invoice.total.currency.code)
+        yield f"{name.capitalize()} used in this period: {print_quantity(used)}, for {billed}."
+
+
 def _footnotes(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Iterable[str]:
     if any(line.metric_code for line in lines):
         cutoff = format_instant(invoice.stored_before, invoice.timezone)
         yield f"Counts the usage of the service period that was received before {cutoff}."
         if invoice.kind == BillKind.INTERIM:
             yield "Later usage of the period, and its fees, follow on another invoice."
+    yield from _pricing_units(invoice, lines)
     if any(line.exact_amount != line.running_total for line in lines):
         yield "Each line is rounded once; the amount due is the sum of the lines as printed."
     footer = invoice.billing_entity.invoice_footer if invoice.is_draft else invoice.footer

@@ -23,6 +23,7 @@ from apps.products.models import TIERED_MODELS, ChargeModelName
 
 # A number with a longer tail (the third of an allowance) is cut and marked as cut, never rounded.
 MOST_DECIMALS = 8
+DECIMALS_OF_AVERAGE = 3
 TRUE_MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -46,6 +47,7 @@ class PaperLine:
     amount: str
     steps: tuple[PaperStep, ...]
     is_quiet: bool
+    in_pricing_unit: str = ""
 
 
 def paper_line(line: InvoiceLine, period: Period, bills: Mapping[int, str]) -> PaperLine:
@@ -60,13 +62,23 @@ def paper_line(line: InvoiceLine, period: Period, bills: Mapping[int, str]) -> P
         amount=print_money(line.amount.amount, line.amount.currency.code),
         steps=() if is_quiet or line.bound else tuple(_steps(line)),
         is_quiet=is_quiet,
+        in_pricing_unit=_used_in_pricing_unit(line),
     )
 
 
+def _used_in_pricing_unit(line: InvoiceLine) -> str:
+    """What the line takes of its pricing unit, such as “14,500 credits”; nothing where the price is in money."""
+    if line.priced_amount is None:
+        return ""
+    return _cut(line.priced_amount, lambda amount: _in_pricing_unit(line, amount))
+
+
 def _measured(line: InvoiceLine) -> str:
-    """The quantity with its unit; of seats that changed over the days, the average."""
-    average = " on average" if sum(part["name"] == "seats" for part in line.components) > 1 else ""
-    return f"{_quantity(line.quantity)} {_unit_name(line, line.quantity)}{average}"
+    """The quantity with its unit; of seats that changed over the days, the average, which the steps below make."""
+    if sum(part["name"] == "seats" for part in line.components) > 1:
+        average = _cut(line.quantity, print_quantity, decimals=DECIMALS_OF_AVERAGE)
+        return f"{average} {_unit_name(line, line.quantity)} on average"
+    return f"{print_quantity(line.quantity)} {_unit_name(line, line.quantity)}"
 
 
 def _notes(line: InvoiceLine, period: Period, bills: Mapping[int, str]) -> Iterable[str]:
@@ -99,7 +111,7 @@ def _unit_price(line: InvoiceLine) -> str:
     if line.unit_amount is None:
         return ""
     if model == ChargeModelName.AMOUNT_IN_EVENT:
-        return f"{TIMES} {_quantity(line.unit_amount)}" if line.unit_amount != 1 else "as stated"
+        return f"{TIMES} {print_quantity(line.unit_amount)}" if line.unit_amount != 1 else "as stated"
     if model == ChargeModelName.FLAT:
         return _stated(line, line.unit_amount)
     started = "started " if model == ChargeModelName.PACKAGE else ""
@@ -112,7 +124,7 @@ def _percentage(line: InvoiceLine) -> str:
     parts = {part["name"]: part for part in line.components}
     if "rate" not in parts or parts.keys() & {"fixed", "raised", "lowered"}:
         return "by transaction"
-    return f"{_quantity(Decimal(parts['rate']['rate']))}%"
+    return f"{print_quantity(Decimal(parts['rate']['rate']))}%"
 
 
 # --- The steps -------------------------------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ def _model_steps(line: InvoiceLine) -> Iterator[PaperStep]:
             yield PaperStep("Started", count, price, _result(line, _model_amount(line)))
     elif not is_told and line.billable_quantity and line.unit_amount is not None:
         per = "" if line.per_units == 1 else f" per {format_quantity(line.per_units)}"
-        price = _quantity(line.unit_amount) if _is_amount(line) else f"{_stated(line, line.unit_amount)}{per}"
+        price = print_quantity(line.unit_amount) if _is_amount(line) else f"{_stated(line, line.unit_amount)}{per}"
         yield PaperStep(
             "Charged",
             _charged_units(line, line.billable_quantity),
@@ -173,7 +185,7 @@ def _tier_step(tier: dict[str, Any], line: InvoiceLine) -> PaperStep:
     unit_amount, per_units, flat = (Decimal(tier[name]) for name in ("unit_amount", "per_units", "flat_amount"))
     is_percentage = line.charge_model == ChargeModelName.GRADUATED_PERCENTAGE
     if is_percentage:
-        prices = [f"{_quantity(unit_amount)}%"]
+        prices = [f"{print_quantity(unit_amount)}%"]
     elif line.charge_model == ChargeModelName.STAIRSTEP:
         prices = []
     else:
@@ -183,7 +195,7 @@ def _tier_step(tier: dict[str, Any], line: InvoiceLine) -> PaperStep:
     fee = [_cut(flat, lambda amount: _stated(line, amount)) + (" fee" if prices else "")] if flat else []
     amount_or_units = _stated if is_percentage else _charged_units
     return PaperStep(
-        _tier_range(tier, lambda bound: _stated(line, bound) if is_percentage else _quantity(bound)),
+        _tier_range(tier, lambda bound: _stated(line, bound) if is_percentage else print_quantity(bound)),
         _cut(Decimal(tier["quantity"]), lambda quantity: amount_or_units(line, quantity)),
         (f"{TIMES} " if prices else "") + " + ".join([*prices, *fee]),
         _result(line, Decimal(tier["amount"])),
@@ -210,7 +222,7 @@ def _transaction_steps(line: InvoiceLine, *, is_told: bool) -> Iterator[PaperSte
                 yield PaperStep("Included", f"{stated}{count}", "no charge", "")
             case "rate":
                 charged = _cut(quantity, lambda figure: _stated(line, figure))
-                yield PaperStep("Charged", charged, f"{TIMES} {_quantity(rate)}%", _result(line, amount))
+                yield PaperStep("Charged", charged, f"{TIMES} {print_quantity(rate)}%", _result(line, amount))
             case "fixed":
                 yield PaperStep("Fee", _transactions(quantity), f"{TIMES} {stated}", _result(line, amount))
             case "raised":
@@ -221,11 +233,15 @@ def _transaction_steps(line: InvoiceLine, *, is_told: bool) -> Iterator[PaperSte
 
 def _seat_steps(line: InvoiceLine, *, is_told: bool) -> Iterator[PaperStep]:
     """One step for each stretch of days with as many seats."""
-    *stretches, whole = line.components
+    *parts, whole = line.components
+    stretches = [part for part in parts if part["name"] == "seats"]
     held = [part for part in stretches if Decimal(part["quantity"])]
-    is_one_row = is_told and len(stretches) == 1 and stretches[0]["rate"] == whole["quantity"]
+    is_one_row = is_told and len(parts) == 1 and stretches[0]["rate"] == whole["quantity"]
     if is_one_row and Decimal(stretches[0]["quantity"]) == line.quantity:
         return
+    for part in parts:
+        if part["name"] == "included":
+            yield PaperStep("Included", _units(line, Decimal(part["quantity"])), "no charge", "")
     for part in held:
         yield PaperStep(
             f"{part['rate']} of {whole['quantity']} days",
@@ -253,7 +269,7 @@ def _stated(line: InvoiceLine, amount: Decimal) -> str:
 
 def _in_pricing_unit(line: InvoiceLine, amount: Decimal) -> str:
     name = line.pricing_unit_singular if amount == 1 else line.pricing_unit_plural
-    return f"{_quantity(amount)} {name}"
+    return f"{print_quantity(amount)} {name}"
 
 
 def _result(line: InvoiceLine, amount: Decimal) -> str:
@@ -269,11 +285,11 @@ def _is_amount(line: InvoiceLine) -> bool:
 
 
 def _units(line: InvoiceLine, quantity: Decimal) -> str:
-    return f"{_cut(quantity, _quantity)} {_unit_name(line, quantity)}".strip()
+    return f"{_cut(quantity, print_quantity)} {_unit_name(line, quantity)}".strip()
 
 
 def _charged_units(line: InvoiceLine, quantity: Decimal) -> str:
-    return f"{_cut(quantity, _quantity)} {_charged_unit(line, quantity)}".strip()
+    return f"{_cut(quantity, print_quantity)} {_charged_unit(line, quantity)}".strip()
 
 
 def _charged_unit(line: InvoiceLine, quantity: Decimal) -> str:
@@ -291,17 +307,17 @@ def _transactions(count: Decimal) -> str:
     return format_units(count, singular="transaction", plural="transactions")
 
 
-def _cut(number: Decimal, as_text: Callable[[Decimal], str]) -> str:
+def _cut(number: Decimal, as_text: Callable[[Decimal], str], *, decimals: int = MOST_DECIMALS) -> str:
     with exact_arithmetic():
-        cut = number.quantize(Decimal(1).scaleb(-MOST_DECIMALS), rounding=ROUND_DOWN)
+        cut = number.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_DOWN)
     if cut == number:
         return as_text(cut)
     # The mark stands behind the number and before its unit.
-    figure = _quantity(cut)
+    figure = print_quantity(cut)
     return as_text(cut).replace(figure, f"{figure}…", 1)
 
 
-def _quantity(number: Decimal) -> str:
+def print_quantity(number: Decimal) -> str:
     return format_quantity(number).replace("-", TRUE_MINUS)
 
 

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from apps.pricing.charge_models.amount_in_event import AmountInEvent
 from apps.pricing.charge_models.base import Calculation, ChargeModel, ModelRating, Wording
+from apps.pricing.charge_models.graduated_percentage import GraduatedPercentage
 from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charges import Charge, PricingUnit, RatedCharge
 from apps.pricing.formatting import TIMES, format_decimal, format_quantity, format_unit_amount, format_units
 from apps.pricing.money import EXACT
 from apps.pricing.periods import ShareOfDays
+
+# What these models charge for is an amount of money, whatever the metric calls its unit.
+_OF_MONEY = frozenset([Percentage.name, GraduatedPercentage.name, AmountInEvent.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ def explain_charge(
         unit_plural=unit_plural,
         share=None if share is None or share.is_whole else share,
         priced_in=None if unit is None else (unit.singular, unit.plural),
+        measures_money=charge.model.name in _OF_MONEY,
     )
     if rated.bound:
         return _bound_line(rated, charge, wording)
@@ -79,7 +86,10 @@ def _bound_line(rated: RatedCharge, charge: Charge, wording: Wording) -> Explana
 
 def _steps(rated: RatedCharge, charge: Charge, calculation: Calculation, wording: Wording) -> Iterator[str]:
     if calculation.counts_usage:
-        yield f"{wording.units(rated.quantity)} {_were(rated.quantity)} used."
+        measured = wording.measured(rated.quantity)
+        yield (
+            f"The events come to {measured}." if wording.measures_money else f"{measured} {_were(rated.quantity)} used."
+        )
         if rated.failures_free:
             yield f"{_count(rated.failures_free)} of them failed and {_are(rated.failures_free)} free of charge."
         if charge.conversion is not None and rated.converted is not None:
@@ -110,7 +120,7 @@ def _allowance_step(rated: RatedCharge, charge: Charge, wording: Wording) -> str
     included = charge.included_units
     days = f" for {wording.days}" if wording.share and charge.prorates_included else ""
     return (
-        f"{wording.units(included)} {_are(included)} included{days}: "
+        f"{wording.measured(included)} {_are(included)} included{days}: "
         f"{format_quantity(rated.included_used)} {_are(rated.included_used)} free of charge, "
         f"{format_quantity(rated.billable_quantity)} {_are(rated.billable_quantity)} charged."
     )
@@ -125,7 +135,7 @@ def _formula(rated: RatedCharge, charge: Charge, calculation: Calculation, wordi
     text = calculation.formula
     if calculation.counts_usage and rated.included_used:
         free = f"{format_quantity(rated.included_used)} {_are(rated.included_used)} included"
-        text = f"{wording.units(rated.quantity)}, of which {free}: {text}"
+        text = f"{wording.measured(rated.quantity)}, of which {free}: {text}"
     if calculation.formula != wording.money(_model_amount(rated)):
         text = f"{text} = {wording.money(_model_amount(rated))}"
     if rated.model_amount is not None:

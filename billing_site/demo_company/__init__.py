@@ -20,6 +20,7 @@ from apps.invoices.models import Invoice
 from apps.invoices.services.issuing import issue_invoice
 from apps.pricing.periods import add_months
 from apps.products.models import PlanVersion
+from apps.rating.values import BillKind
 from apps.usage.services import record_events
 from billing_site.demo_company.catalogue import make_plans
 from billing_site.demo_company.customers import CLOSED_MONTHS, CUSTOMERS, DemoCustomer, start_date
@@ -123,7 +124,13 @@ def _close_and_issue(*, now: dt.datetime, actor: User) -> None:
         pass
     else:
         work_run(run_id=run.pk, now=now)
-    drafts = list(Invoice.objects.drafts().order_by("period_end_at", "pk"))
+    drafts = sorted(Invoice.objects.drafts(), key=lambda draft: (_due_at(draft), draft.pk))
     for draft in drafts[: max(0, len(drafts) - DRAFTS_LEFT_TO_REVIEW)]:
-        issued_at = min(draft.period_end_at + dt.timedelta(hours=36), now)
-        issue_invoice(invoice_id=draft.pk, issued_at=issued_at, actor=actor)
+        issue_invoice(invoice_id=draft.pk, issued_at=min(_due_at(draft), now), actor=actor)
+
+
+def _due_at(draft: Invoice) -> dt.datetime:
+    """When the demo's finance issues a draft: a bill in advance at once, others a day and a half after their period."""
+    if draft.kind == BillKind.OPENING:
+        return draft.period_start_at
+    return draft.period_end_at + dt.timedelta(hours=36)

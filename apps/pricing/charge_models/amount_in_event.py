@@ -46,8 +46,6 @@ class AmountInEvent:
     def calculation(self, rating: ModelRating, quantity: Decimal, wording: Wording) -> Calculation:
         stated = wording.money(quantity)
         if self.multiplier == 1:
-            return Calculation(formula=stated, steps=(f"The events state {stated}, which is charged as it is.",))
+            return Calculation(formula=stated, steps=(f"{stated} is charged as the events state it.",))
         formula = f"{stated} {TIMES} {format_decimal(self.multiplier)}"
-        return Calculation(
-            formula=formula, steps=(f"The events state {stated}.", f"{formula} = {wording.money(rating.amount)}.")
-        )
+        return Calculation(formula=formula, steps=(f"{formula} = {wording.money(rating.amount)}.",))

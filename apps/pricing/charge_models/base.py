@@ -132,7 +132,8 @@ class ModelRating(NamedTuple):
 class Wording:
     """What puts a rating into words: its currency, the names of its unit, the share of days if it is prorated.
 
-    ``priced_in`` names the pricing unit, singular and plural, of amounts that are not money.
+    ``priced_in`` names the pricing unit, singular and plural, of amounts that are not money. ``measures_money``: what
+    is charged for is itself an amount of money, whatever the metric calls its unit.
     """
 
     currency: str
@@ -140,6 +141,7 @@ class Wording:
     unit_plural: str
     share: ShareOfDays | None
     priced_in: tuple[str, str] | None = None
+    measures_money: bool = False
 
     @property
     def days(self) -> str:
@@ -148,6 +150,10 @@ class Wording:
 
     def units(self, quantity: Decimal) -> str:
         return format_units(quantity, singular=self.unit_singular, plural=self.unit_plural)
+
+    def measured(self, quantity: Decimal) -> str:
+        """What is charged for: units of the metric, or an amount of money."""
+        return self.money(quantity) if self.measures_money else self.units(quantity)
 
     def money(self, amount: Decimal) -> str:
         """``10.00 USD``, or ``10 credits`` where the price is in a pricing unit."""

@@ -54,7 +54,7 @@ class Seats:
         if not usage.levels and usage.of_days:
             raise NotRatable("Seats are charged by day. Give the number of seats on each day of the period.")
         total = ZERO
-        components = []
+        components = [Component("included", self.included_seats, ZERO, ZERO)] if self.included_seats else []
         for seats, days in self._charged(levels):
             seat_days = EXACT.multiply(EXACT.multiply(seats, days), self.unit_amount)
             total = EXACT.add(total, seat_days)
@@ -81,7 +81,8 @@ class Seats:
         return self
 
     def calculation(self, rating: ModelRating, quantity: Decimal, wording: Wording) -> Calculation:
-        *stretches, whole = rating.components
+        *parts, whole = rating.components
+        stretches = [part for part in parts if part.name == "seats"]
         told = [part for part in stretches if part.quantity] or stretches[:1]
         formulas = [_formula(part, whole, wording) for part in told]
         steps = [f"{formula} = {wording.money(part.amount)}." for formula, part in zip(formulas, told, strict=True)]
