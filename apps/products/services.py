@@ -103,11 +103,24 @@ def new_plan_version(
 
 
 @transaction.atomic
-def copy_plan_version(*, plan_version: PlanVersion, now: dt.datetime, actor: User | None = None) -> PlanVersion:
-    """Add a draft version with the charges of ``plan_version`` at the amounts that hold at ``now``."""
+def copy_plan_version(
+    *, plan_version: PlanVersion, now: dt.datetime, currencies: Sequence[str] = (), actor: User | None = None
+) -> PlanVersion:
+    """Add a draft version with the charges of ``plan_version`` at the amounts that hold at ``now``.
+
+    ``currencies`` default to those of ``plan_version``; amounts in others are left to be added, for nothing is
+    converted. Raises InvalidInput when none of them is one of ``plan_version``.
+    """
+    currencies = currencies or plan_version.currencies
+    if not set(currencies) & set(plan_version.currencies):
+        raise InvalidInput(
+            f"{plan_version} has no amounts in {' or '.join(currencies)}. Keep one of its currencies, or begin with an "
+            "empty price list.",
+            field="currencies",
+        )
     draft = new_plan_version(
         plan=plan_version.plan,
-        currencies=plan_version.currencies,
+        currencies=currencies,
         billing_months=plan_version.billing_months,
         actor=actor,
     )
@@ -115,7 +128,7 @@ def copy_plan_version(*, plan_version: PlanVersion, now: dt.datetime, actor: Use
         recorded = list(price.versions.all())
         amounts = [
             (currency, terms_of(current))
-            for currency in plan_version.currencies
+            for currency in currencies
             if (current := version_in_force(recorded, currency=currency, on=now.date(), known_at=now)) is not None
         ]
         copied: Price | None = None

@@ -27,7 +27,7 @@ from apps.products.terms import PriceTerms, terms_of
 from apps.rating.services import rate_periods
 from apps.rating.values import PeriodToRate, RatedPeriod, RatingRefused
 
-MOST_CONTRACTS = 500
+MOST_CONTRACTS = 2000
 PERIODS_AT_ONCE = 250
 SECONDS = 10
 # How far back a typical period is looked for: one in which this very price changed is split and not typical.

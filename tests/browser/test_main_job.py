@@ -84,7 +84,7 @@ def set_up_in_the_admin(page: Page) -> None:
     page.goto("/admin/products/plan/add/")
     page.fill("[name=name]", "Growth")
     page.fill("[name=code]", "growth")
-    page.select_option("[name=currencies]", "USD")
+    expect(page.get_by_label("USD", exact=True)).to_be_checked()
     page.click("[name=_save]")
 
     open_price_form(page, "Platform fee", "flat")

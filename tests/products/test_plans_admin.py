@@ -93,10 +93,27 @@ def test_a_complete_version_says_in_which_currencies_it_is_published(page: Clien
 
 
 def test_a_copy_keeps_the_currencies(page: Client, duo: PlanVersion) -> None:
-    confirm(page, url_of(PLAN, "new_version", duo.plan_id), start_from=duo.pk, currencies=["USD"], billing_months="1")
+    address = url_of(PLAN, "new_version", duo.plan_id)
+    confirm(page, address, start_from=duo.pk, currencies=["USD", "EUR"], billing_months="1")
     draft = PlanVersion.objects.get(number=2)
     assert draft.currencies == ["USD", "EUR"]
     assert {version.currency for version in draft.prices.get().versions.all()} == {"USD", "EUR"}
+
+
+def test_a_copy_in_another_currency_leaves_its_amounts_to_be_added(page: Client, duo: PlanVersion) -> None:
+    address = url_of(PLAN, "new_version", duo.plan_id)
+    confirm(page, address, start_from=duo.pk, currencies=["USD", "JPY"], billing_months="1")
+    draft = PlanVersion.objects.get(number=2)
+    assert draft.currencies == ["USD", "JPY"]
+    assert [version.currency for version in draft.prices.get().versions.all()] == ["USD"]
+    assert "Missing" in page_text(page, url_of(PLAN, "change", duo.plan_id))
+
+
+def test_a_copy_without_a_currency_in_common_is_refused(page: Client, duo: PlanVersion) -> None:
+    address = url_of(PLAN, "new_version", duo.plan_id)
+    fields = {"_form_submitted": "on", "start_from": duo.pk, "currencies": ["JPY"], "billing_months": "1"}
+    assert "has no amounts in JPY" in page.post(address, fields, follow=True).content.decode()
+    assert not PlanVersion.objects.filter(number=2).exists()
 
 
 def test_scheduled_amounts_stand_below_those_in_force(page: Client, duo: PlanVersion) -> None:

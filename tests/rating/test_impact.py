@@ -19,14 +19,20 @@ from apps.contracts.grandfathering import grandfather_contract
 from apps.contracts.models import Contract
 from apps.contracts.services import activate_contract, close_open_periods, create_contract, end_contract
 from apps.pricing.charge_models.base import Tier
-from apps.products.models import ChargeModelName, PlanVersion, Price, PriceTier, PriceVersion
-from apps.products.services import schedule_price_version
+from apps.products.models import BillingTiming, ChargeModelName, PlanVersion, Price, PriceTier, PriceVersion
+from apps.products.services import (
+    ChargedFor,
+    add_price,
+    create_plan,
+    publish_plan_version,
+    schedule_price_version,
+)
 from apps.products.terms import PriceTerms
 from apps.rating.impact import Impact, preview_impact
 from apps.rating.services import rate_period
 from tests.builders import SET_UP_AT, graduated, published_plan, record_usage
 from tests.conftest import utc
-from tests.factories import CustomerFactory
+from tests.factories import CustomerFactory, ProductFactory
 from tests.pages import viewer
 from tests.price_changes import change_price, per_call, plan_in_two_currencies
 
@@ -58,6 +64,10 @@ def contract_on(plan: PlanVersion, *, currency: str = "USD", start: dt.date = OC
 
 def use(contract: Contract, metric: BillableMetric, *quantities: tuple[dt.datetime, int]) -> None:
     record_usage(contract.customer, metric, *quantities)
+
+
+def fee(amount: str) -> PriceTerms:
+    return PriceTerms(ChargeModelName.FLAT, flat_amount=Decimal(amount))
 
 
 def previewed(plan: PlanVersion, amount: str, from_day: dt.date, **changes: Any) -> Impact:
@@ -123,6 +133,18 @@ def test_an_ended_contract_counts_for_the_days_that_it_had(plan: PlanVersion, to
     end_contract(contract_id=contract.pk, end_date=dt.date(2023, 12, 1))
     assert periods_of(previewed(plan, "0.50", NOVEMBER_15)) == [(11, True, "10.00", "50.00")]
     assert not previewed(plan, "0.50", DECEMBER_11).contracts
+
+
+def test_a_fee_in_advance_counts_once_for_each_period() -> None:
+    version = create_plan(code="fee", name="Fee", currencies=["USD"])
+    charged = ChargedFor(product=ProductFactory(), name="Platform fee", timing=BillingTiming.ADVANCE)
+    add_price(plan_version=version, charged=charged, terms=fee("300"), now=SET_UP_AT)
+    plan = publish_plan_version(plan_version_id=version.pk, now=SET_UP_AT)
+    contract_on(plan)
+    impact = previewed(plan, "0", dt.date(2023, 11, 1), terms=fee("360"))
+    assert periods_of(impact) == [(11, True, "300.00", "360.00"), (12, False, "300.00", "360.00")]
+    typical = previewed(plan, "0", JANUARY_1, terms=fee("360"))
+    assert periods_of(typical) == [(11, True, "300.00", "360.00")]
 
 
 # --- A day to come ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminSelectMultipleWidget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from apps.common.admin import (
     BillingAdmin,
@@ -64,8 +64,9 @@ class NewVersionForm(BaseDialogForm):
     )
     currencies = forms.MultipleChoiceField(
         choices=currency_choices,
-        widget=UnfoldAdminSelectMultipleWidget,
-        help_text="Of an empty price list, one or several. A copy keeps its own.",
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="Every price is given in each. A copy takes the amounts it has; those in other currencies are added "
+        "before it is published. Nothing is converted.",
     )
     billing_months = forms.TypedChoiceField(
         label="Billing interval",
@@ -226,7 +227,12 @@ class PlanAdmin(PriceListsMixin, BillingAdmin[Plan]):
         copied = form.version_to_copy
         with refusals_as_messages(request):
             if copied is not None:
-                draft = copy_plan_version(plan_version=copied, now=timezone.now(), actor=acting_user(request))
+                draft = copy_plan_version(
+                    plan_version=copied,
+                    currencies=form.cleaned_data["currencies"],
+                    now=timezone.now(),
+                    actor=acting_user(request),
+                )
             else:
                 draft = new_plan_version(
                     plan=Plan.objects.get(pk=object_id),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django import forms
-from unfold.widgets import UnfoldAdminSelectMultipleWidget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget
 
 from apps.common.fields import currency_choices
 from apps.products.models import BillingInterval, Plan
@@ -15,7 +15,7 @@ class NewPlanForm(forms.ModelForm[Plan]):
     currencies = forms.MultipleChoiceField(
         choices=currency_choices,
         initial=["USD"],
-        widget=UnfoldAdminSelectMultipleWidget,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="Every price of the first version is given in each of them. A contract is billed in one.",
     )
     billing_months = forms.TypedChoiceField(
