@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from djmoney.money import Money
 
+from apps.common.copying import copy_rows
 from apps.common.errors import BillingError
 from apps.common.history import acting
 from apps.contracts.models import Contract
@@ -39,7 +40,7 @@ def write_drafts(rated_periods: Sequence[RatedPeriod]) -> list[Invoice]:
     The database holds at most one live invoice per contract and period: a second one raises IntegrityError.
     """
     drafts = Invoice.objects.bulk_create([_draft_of(rated) for rated in rated_periods])
-    InvoiceLine.objects.bulk_create(
+    copy_rows(
         [
             _with_billed(_line_of(draft, position, line), line)
             for draft, rated in zip(drafts, rated_periods, strict=True)
@@ -68,7 +69,7 @@ def refresh_draft(*, invoice_id: int, as_of: dt.datetime, actor: User | None = N
             setattr(draft, field, getattr(fresh, field))
         draft.save(update_fields=["subtotal", "total", "currency", "stored_before", "rated_at", "period_end_at"])
         draft.lines.all().delete()
-        InvoiceLine.objects.bulk_create(
+        copy_rows(
             [_with_billed(_line_of(draft, position, line), line) for position, line in enumerate(rated.lines, start=1)]
         )
     return draft
