@@ -122,7 +122,7 @@ def explain_written(fields: dict[str, Any], share: ShareOfDays | None = None) ->
         (
             {"model": "amount_in_event", "quantity": "123.456", "multiplier": "1.2"},
             None,
-            ["The events state 123.456 USD.", "148.1472 USD is rounded, once, to 148.15 USD."],
+            ["The events come to 123.456 USD.", "148.1472 USD is rounded, once, to 148.15 USD."],
             "123.456 USD × 1.2 = 148.1472 USD, rounded to 148.15 USD",
         ),
         (

@@ -112,7 +112,7 @@ TIERS = {"tiers__up_to": ["1,000", ""], "tiers__unit_amount": ["0.10", "0.05"], 
         ),
         (
             {"charge_model": "amount_in_event", "multiplier": "1.2", "try_transactions": "10; 5"},
-            ["$18.00", "The events state 15.00 USD."],
+            ["$18.00", "The events come to 15.00 USD."],
         ),
         (
             # 10 seats for 15 of 30 days.

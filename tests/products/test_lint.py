@@ -11,7 +11,8 @@ from apps.billable_metrics.definitions import FilterOperator, PropertyFilter
 from apps.billable_metrics.models import BillableMetric
 from apps.pricing.charge_models.base import Tier
 from apps.pricing.charge_models.matrix import MatrixRow
-from apps.products.lint import lint_plan_version, lint_price
+from apps.products.lint import lint_price
+from apps.products.lint_plans import lint_plan_version
 from apps.products.models import ChargeModelName, Price, Product
 from apps.products.services import ChargedFor, add_price, create_plan, publish_plan_version
 from apps.products.terms import PriceTerms

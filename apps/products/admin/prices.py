@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import action, display
@@ -24,12 +20,14 @@ from unfold.enums import ActionVariant
 from apps.common.admin import BillingAdmin, acting_user
 from apps.common.fields import currency_choices
 from apps.common.history import HistoryScope
+from apps.products.admin.asked import asked_of, form_to_try
 from apps.products.admin.base import MODEL_WORDS, plan_url, status_badge
 from apps.products.admin.calculator import calculate
-from apps.products.forms import PriceForm, TermsForm, currency_form, schedule_form
-from apps.products.forms.prices import version_to_begin_with
-from apps.products.forms.terms import AMOUNT_FIELDS, BOUND_FIELDS, MORE_FIELDS, initial_of
-from apps.products.lint import Finding, lint_plan_version, lint_price
+from apps.products.admin.price_cells import matrix_table, price_lines
+from apps.products.forms import PriceForm, currency_form
+from apps.products.forms.terms import AMOUNT_FIELDS, BOUND_FIELDS, MORE_FIELDS
+from apps.products.lint import Finding, lint_price
+from apps.products.lint_plans import lint_plan_version
 from apps.products.models import ChargeModelName, PlanStatus, Price, PriceMatrixRow, PriceTier, PriceVersion
 from apps.products.selectors import prices_by_plan_version
 from apps.products.services import (
@@ -41,14 +39,9 @@ from apps.products.services import (
 )
 from apps.products.terms import terms_of
 from apps.products.wording import (
-    MOST_ROWS_IN_WORDS,
-    amount_in_words,
     bounds_in_words,
     effective_in_words,
     included_in_words,
-    matrix_rows,
-    price_in_a_sentence,
-    price_in_words,
 )
 
 
@@ -164,7 +157,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if not self._is_editable(request, obj):
             return [(None, {"fields": [*SHOWN, "note"]})]
-        asked = _asked(request)
+        asked = asked_of(request)
         if obj is not None or asked is None:
             return [
                 ("What is charged", {"fields": ["plan_version", "product", "name"]}),
@@ -188,7 +181,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         return [] if self._is_editable(request, obj) else SHOWN
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        asked = _asked(request)
+        asked = asked_of(request)
         if obj is None and asked is not None:
             return super().get_form(request, obj, change=change, form=asked.form_class, **kwargs)
         if not self._is_editable(request, obj):
@@ -202,7 +195,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        asked = _asked(request)
+        asked = asked_of(request)
         context = {"calculator_url": self._calculator_url(request), **(extra_context or {})}
         if asked is not None:
             context |= {"page_title": asked.title, "show_save_and_add_another": False}
@@ -219,7 +212,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         return super().change_view(request, object_id, form_url, context)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        asked = _asked(request)
+        asked = asked_of(request)
         if asked is not None:
             return asked.initial
         return super().get_changeform_initial_data(request)  # type: ignore[no-any-return]
@@ -231,7 +224,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
 
     def calculator_view(self, request: HttpRequest) -> HttpResponse:
         """What the form that is being filled in makes of a quantity."""
-        return calculate(request, _form_to_try(request))
+        return calculate(request, form_to_try(request))
 
     # --- Saving ------------------------------------------------------------------------------------------------------
 
@@ -244,7 +237,7 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
 
     def _write(self, request: HttpRequest, form: Any, changed: PriceVersion | None) -> PriceVersion:
         entered: dict[str, Any] = {"terms": form.terms, "now": timezone.now(), "actor": acting_user(request)}
-        asked = _asked(request)
+        asked = asked_of(request)
         if changed is not None:
             stored = PriceVersion.objects.select_related("price__plan_version__plan").get(pk=changed.pk)
             return change_draft_price(price_version=stored, charged=form.charged, **entered)
@@ -314,14 +307,14 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
     @display(description="Price")
     def amounts_shown(self, version: PriceVersion) -> SafeString:
         if version.charge_model == ChargeModelName.MATRIX:
-            return _matrix_table(version, whole=False)
-        return _lines(version)
+            return matrix_table(version, whole=False)
+        return price_lines(version)
 
     @display(description="Price")
     def whole_amounts_shown(self, version: PriceVersion) -> SafeString:
         if version.charge_model == ChargeModelName.MATRIX:
-            return _matrix_table(version, whole=True)
-        return _lines(version)
+            return matrix_table(version, whole=True)
+        return price_lines(version)
 
     @display(description="Bounds and rules")
     def around_shown(self, version: PriceVersion) -> str:
@@ -363,57 +356,6 @@ class PriceVersionAdmin(BillingAdmin[PriceVersion]):
         return HttpResponseRedirect(f"{reverse('admin:products_priceversion_add')}?add_currency={price_id}")
 
 
-def _lines(version: PriceVersion) -> SafeString:
-    lines = format_html_join("", "<div>{}</div>", ((line,) for line in price_in_words(version)))
-    return format_html("<div>{}</div>", lines)
-
-
-def _matrix_table(version: PriceVersion, *, whole: bool) -> SafeString:
-    """The first rows of a matrix, and how many more there are: with ``whole`` they unfold."""
-    rows = matrix_rows(version)
-    first, rest = rows[:MOST_ROWS_IN_WORDS], rows[MOST_ROWS_IN_WORDS:]
-    more = f"and {len(rest)} more"
-    unfolded = SafeString("")
-    if rest and whole:
-        unfolded = format_html(
-            '<details class="ch-matrix-rest"><summary>{}</summary>{}</details>', more, _rows_table(version, rest)
-        )
-    elif rest:
-        unfolded = format_html('<div class="ch-muted ch-small">{}</div>', more)
-    words = price_in_words(version)[0].rstrip(":")
-    return format_html("<div><div>{}</div>{}{}</div>", words, _rows_table(version, first), unfolded)
-
-
-def _rows_table(version: PriceVersion, rows: Sequence[PriceMatrixRow]) -> SafeString:
-    head = format_html_join("", '<th scope="col">{}</th>', ((name,) for name in version.dimensions))
-    body = format_html_join(
-        "",
-        '<tr>{}<td class="ch-right">{}</td></tr>',
-        (
-            (
-                format_html_join("", "<td>{}</td>", (("any" if value is None else value,) for value in row.values)),
-                amount_in_words(version, row.unit_amount),
-            )
-            for row in rows
-        ),
-    )
-    return format_html(
-        '<table class="ch-table ch-small ch-matrix"><thead><tr>{}<th scope="col" class="ch-right">Unit price</th></tr>'
-        "</thead><tbody>{}</tbody></table>",
-        head,
-        body,
-    )
-
-
-def _current_words(version: PriceVersion) -> str:
-    """The price in a sentence; a matrix, which may be long, by its size."""
-    if version.charge_model != ChargeModelName.MATRIX:
-        return price_in_a_sentence(version)
-    count = len(matrix_rows(version))
-    words = price_in_words(version)[0].rstrip(":")
-    return f"{words[0].lower()}{words[1:]}, {count} {'row' if count == 1 else 'rows'}"
-
-
 def _findings(version: PriceVersion) -> list[Finding]:
     """What is odd about a price that was stored, by itself and beside the other plans."""
     plan_version = version.price.plan_version
@@ -425,85 +367,3 @@ def _findings(version: PriceVersion) -> list[Finding]:
         pricing_unit=version.price.pricing_unit,
     )
     return own + lint_plan_version(plan_version, prices)
-
-
-# --- What an address asks for ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """New amounts of a price that is there: from a day on, or in another currency."""
-
-    price: Price
-    currency: str
-    is_scheduled: bool
-
-    @property
-    def title(self) -> str:
-        return "Schedule a new price" if self.is_scheduled else "Add another currency"
-
-    @cached_property
-    def form_class(self) -> type[TermsForm]:
-        return schedule_form(self.price) if self.is_scheduled else currency_form(self.price)
-
-    @cached_property
-    def begin_with(self) -> PriceVersion:
-        return version_to_begin_with(self.price, self.currency)
-
-    @property
-    def description(self) -> str:
-        words = _current_words(self.begin_with)
-        if self.is_scheduled:
-            return escape(
-                "The new amounts replace the current ones from the day you choose. "
-                f"Today's price in {self.begin_with.currency}: {words}."
-            )
-        return escape(
-            f"The form begins with the amounts in {self.begin_with.currency}: {words}. Nothing is converted, so enter "
-            "what customers pay in the other currency."
-        )
-
-    @property
-    def initial(self) -> dict[str, Any]:
-        begun = initial_of(terms_of(self.begin_with))
-        if not self.is_scheduled:
-            return begun
-        next_month = (timezone.now().date().replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-        return {**begun, "effective_from": next_month, "currency": self.begin_with.currency}
-
-
-def _asked(request: HttpRequest) -> _Asked | None:
-    """The price that the address asks new amounts for: a published one to schedule, a draft's to add a currency to."""
-    if not hasattr(request, "ch_asked"):
-        request.ch_asked = _find_asked(request)  # type: ignore[attr-defined]
-    return request.ch_asked  # type: ignore[attr-defined, no-any-return]
-
-
-def _find_asked(request: HttpRequest) -> _Asked | None:
-    for name, status in (("schedule", PlanStatus.PUBLISHED), ("add_currency", PlanStatus.DRAFT)):
-        key = request.GET.get(name, "")
-        if not key.isdecimal():
-            continue
-        price = (
-            Price.objects.filter(plan_version__status=status, pk=key)
-            .select_related("plan_version__plan", "product", "metric", "pricing_unit")
-            .first()
-        )
-        if price is not None:
-            currency = request.GET.get("currency", "")
-            is_sold_in = currency in price.plan_version.currencies
-            return _Asked(price, currency if is_sold_in else "", name == "schedule")
-    return None
-
-
-def _form_to_try(request: HttpRequest) -> TermsForm:
-    """The form of the page that the calculator stands on, filled with what was sent."""
-    asked = _asked(request)
-    if asked is not None:
-        return asked.form_class(request.POST)
-    changed = request.GET.get("price_version", "")
-    if changed.isdecimal():
-        stored = PriceVersion.objects.select_related("price__plan_version__plan").filter(pk=changed).first()
-        if stored is not None:
-            return PriceForm(request.POST, instance=stored)
-    return PriceForm(request.POST)
