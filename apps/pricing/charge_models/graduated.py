@@ -19,6 +19,7 @@ from apps.pricing.charge_models.base import (
 from apps.pricing.charge_models.tiers import (
     check_tiers,
     prorate_tiers,
+    range_of,
     rate_graduated,
     tier_formula,
     tier_steps,
@@ -59,4 +60,4 @@ class Graduated:
 
     def calculation(self, rating: ModelRating, quantity: Decimal, wording: Wording) -> Calculation:
         formula = " + ".join(tier_formula(charge, wording) for charge in rating.tiers) or wording.units(quantity)
-        return Calculation(formula=formula, steps=tuple(tier_steps(rating, wording)))
+        return Calculation(formula=formula, steps=tuple(tier_steps(rating, wording, range_of, tier_formula)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Self
@@ -17,7 +16,14 @@ from apps.pricing.charge_models.base import (
     Wording,
 )
 from apps.pricing.charge_models.percentage import PERCENT
-from apps.pricing.charge_models.tiers import InvalidTiers, check_tiers, prorate_tiers, rate_graduated
+from apps.pricing.charge_models.tiers import (
+    InvalidTiers,
+    check_tiers,
+    prorate_tiers,
+    range_of,
+    rate_graduated,
+    tier_steps,
+)
 from apps.pricing.formatting import format_decimal
 from apps.pricing.money import check_decimal
 from apps.pricing.periods import ShareOfDays
@@ -53,28 +59,13 @@ class GraduatedPercentage:
         return type(self)(prorate_tiers(self.tiers, share), self.charge_flat_fee_at_zero)
 
     def calculation(self, rating: ModelRating, quantity: Decimal, wording: Wording) -> Calculation:
+        def in_words(charge: TierCharge) -> str:
+            return range_of(charge, wording.money, "The whole amount")
+
         formula = " + ".join(_formula(charge, wording) for charge in rating.tiers) or wording.money(quantity)
-        return Calculation(formula=formula, steps=tuple(_steps(rating, wording)))
-
-
-def _steps(rating: ModelRating, wording: Wording) -> Iterator[str]:
-    if wording.share is not None and rating.tiers:
-        yield f"The tiers hold for {wording.days}: their bounds and flat fees are that part of those of a full period."
-    for charge in rating.tiers:
-        yield f"{_range(charge, wording)}: {_formula(charge, wording)} = {wording.money(charge.amount)}."
-    if len(rating.tiers) > 1:
-        summands = " + ".join(wording.money(charge.amount) for charge in rating.tiers)
-        yield f"Together: {summands} = {wording.money(rating.amount)}."
+        return Calculation(formula=formula, steps=tuple(tier_steps(rating, wording, in_words, _formula)))
 
 
 def _formula(charge: TierCharge, wording: Wording) -> str:
     flat_fee = f" + {wording.money(charge.flat_amount)} flat" if charge.flat_amount else ""
     return f"{format_decimal(charge.unit_amount)}% of {wording.money(charge.quantity)}{flat_fee}"
-
-
-def _range(charge: TierCharge, wording: Wording) -> str:
-    if charge.upper is None:
-        return f"Above {wording.money(charge.lower)}" if charge.lower else "The whole amount"
-    if not charge.lower:
-        return f"Up to {wording.money(charge.upper)}"
-    return f"Above {wording.money(charge.lower)}, up to {wording.money(charge.upper)}"

@@ -65,7 +65,8 @@ class Stairstep:
             return Calculation(formula=wording.units(quantity), steps=("No step is reached: nothing is charged.",))
         [step] = rating.tiers
         days = f" for {wording.days}" if wording.share else ""
-        sentence = f"{wording.units(quantity)} fall on the step “{_reach(range_of(step))}”, which costs"
+        verb = "falls" if quantity == 1 else "fall"
+        sentence = f"{wording.units(quantity)} {verb} on the step “{_reach(range_of(step))}”, which costs"
         return Calculation(
             formula=f"{wording.units(quantity)}, on the step “{_reach(range_of(step))}”",
             steps=(f"{sentence} {wording.money(step.amount)}{days}.",),

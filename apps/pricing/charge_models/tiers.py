@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
 from apps.pricing.charge_models.base import (
@@ -16,7 +16,7 @@ from apps.pricing.charge_models.base import (
     Wording,
     price_of_packages,
 )
-from apps.pricing.formatting import format_quantity
+from apps.pricing.formatting import TIMES, format_quantity
 from apps.pricing.money import EXACT, check_decimal, settle
 from apps.pricing.periods import ShareOfDays
 
@@ -150,12 +150,17 @@ def prorate_tiers(tiers: Sequence[Tier], share: ShareOfDays) -> tuple[Tier, ...]
     )
 
 
-def tier_steps(rating: ModelRating, wording: Wording) -> Iterator[str]:
+def tier_steps(
+    rating: ModelRating,
+    wording: Wording,
+    range_in_words: Callable[[TierCharge], str],
+    formula_of: Callable[[TierCharge, Wording], str],
+) -> Iterator[str]:
     """One step for each tier that was reached, and their sum."""
     if wording.share is not None and rating.tiers:
         yield f"The tiers hold for {wording.days}: their bounds and flat fees are that part of those of a full period."
     for charge in rating.tiers:
-        yield f"{range_of(charge)}: {tier_formula(charge, wording)} = {wording.money(charge.amount)}."
+        yield f"{range_in_words(charge)}: {formula_of(charge, wording)} = {wording.money(charge.amount)}."
     if len(rating.tiers) > 1:
         summands = " + ".join(wording.money(charge.amount) for charge in rating.tiers)
         yield f"Together: {summands} = {wording.money(rating.amount)}."
@@ -165,13 +170,16 @@ def tier_formula(charge: TierCharge, wording: Wording) -> str:
     flat_fee = f" + {wording.money(charge.flat_amount)} flat" if charge.flat_amount else ""
     if charge.in_packages:
         price = wording.package_price(charge.unit_amount, charge.per_units)
-        return f"{wording.units(charge.quantity)} × {price}{flat_fee}"
+        return f"{wording.units(charge.quantity)} {TIMES} {price}{flat_fee}"
     return f"{wording.units_at_price(charge.quantity, charge.unit_amount, charge.per_units)}{flat_fee}"
 
 
-def range_of(charge: TierCharge) -> str:
+def range_of(
+    charge: TierCharge, as_text: Callable[[Decimal], str] = format_quantity, everything: str = "All units"
+) -> str:
+    """``Above 1,000, up to 5,000``: the range of a tier, its bounds written by ``as_text``."""
     if charge.upper is None:
-        return f"Above {format_quantity(charge.lower)}" if charge.lower else "All units"
+        return f"Above {as_text(charge.lower)}" if charge.lower else everything
     if not charge.lower:
-        return f"Up to {format_quantity(charge.upper)}"
-    return f"Above {format_quantity(charge.lower)}, up to {format_quantity(charge.upper)}"
+        return f"Up to {as_text(charge.upper)}"
+    return f"Above {as_text(charge.lower)}, up to {as_text(charge.upper)}"

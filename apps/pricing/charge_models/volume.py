@@ -21,6 +21,7 @@ from apps.pricing.charge_models.tiers import (
     charge_in_tier,
     check_tiers,
     prorate_tiers,
+    range_of,
     tier_charge,
     tier_formula,
     tier_of,
@@ -64,4 +65,4 @@ class Volume:
 
     def calculation(self, rating: ModelRating, quantity: Decimal, wording: Wording) -> Calculation:
         formula = " + ".join(tier_formula(charge, wording) for charge in rating.tiers) or wording.units(quantity)
-        return Calculation(formula=formula, steps=tuple(tier_steps(rating, wording)))
+        return Calculation(formula=formula, steps=tuple(tier_steps(rating, wording, range_of, tier_formula)))
