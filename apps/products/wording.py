@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from apps.common.formatting import format_day, format_money
@@ -170,7 +170,7 @@ def matrix_rows(version: PriceVersion) -> list[PriceMatrixRow]:
 
 def _matrix_lines(version: PriceVersion) -> list[str]:
     rows = matrix_rows(version)
-    lines = [f"Per {_units(version.price, version.per_units or Decimal(1))}, by {' and '.join(version.dimensions)}:"]
+    lines = [f"Per {_units(version.price, version.per_units or Decimal(1))}, by {_listed(version.dimensions)}:"]
     lines += [f"{amount_in_words(version, row.unit_amount)} {row}" for row in rows[:MOST_ROWS_IN_WORDS]]
     if len(rows) > MOST_ROWS_IN_WORDS:
         lines.append(f"and {len(rows) - MOST_ROWS_IN_WORDS} more")
@@ -194,3 +194,9 @@ def _units(price: Price, per_units: Decimal) -> str:
     if per_units == 1:
         return metric.unit_singular if metric else "unit"
     return f"{format_quantity(per_units)} {metric.unit_plural if metric else 'units'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``model``; ``model and direction``; ``model, direction and tier``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

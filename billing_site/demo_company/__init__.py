@@ -130,7 +130,7 @@ def _close_and_issue(*, now: dt.datetime, actor: User) -> None:
 
 
 def _due_at(draft: Invoice) -> dt.datetime:
-    """When the demo's finance issues a draft: a bill in advance at once, others a day and a half after their period."""
+    """When the demo's finance issues a draft: one in advance on its first day, others a day and a half on."""
     if draft.kind == BillKind.OPENING:
-        return draft.period_start_at
+        return draft.period_start_at + dt.timedelta(hours=12)
     return draft.period_end_at + dt.timedelta(hours=36)
