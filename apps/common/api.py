@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import datetime as dt
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import IO, Any
+from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
@@ -16,7 +14,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema_field, inline_s
 from rest_framework import exceptions, serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import Cursor, CursorPagination
-from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -90,41 +88,21 @@ class ZonedDateTimeField(serializers.DateTimeField):
         return value.astimezone(dt.UTC)
 
 
+class NamedField(serializers.SlugRelatedField[Any]):
+    """A row by the name that people give it, such as a code; a text that no row can have is refused like any other."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or "\0" in data:  # which the database cannot even look for
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 @extend_schema_field({"type": "string", "format": "decimal", "example": "1234567"})
 class PlainDecimalField(serializers.Field[Decimal, Any, str, Any]):
     """A decimal as text without exponent and without trailing zeros, so that no client reads a float."""
 
     def to_representation(self, value: Decimal) -> str:
         return plain_decimal(value)
-
-
-class ExactJSONParser(JSONParser):
-    """Reads numbers with every digit."""
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        try:
-            text = codecs.getreader("utf-8")(stream).read()
-            found = json.loads(text, parse_float=Decimal, parse_constant=_no_number)
-            if "\\ud" in text.lower():
-                _refuse_half_characters(found)
-            return found
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            # An exponent that no Decimal has is an ArithmeticError; a thousand brackets deep is a RecursionError.
-            raise exceptions.ParseError(f"JSON parse error - {error}") from error
-
-
-def _refuse_half_characters(found: Any) -> None:
-    """JSON can spell half of a surrogate pair, which no text has and no answer can repeat."""
-    try:
-        json.dumps(found, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError as error:
-        raise exceptions.ParseError("A text holds half of a character, such as \\ud800. Leave it out.") from error
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 class JsonAlways(BaseContentNegotiation):

@@ -99,3 +99,18 @@ def test_a_customer_is_changed(api: ApiCaller) -> None:
     assert "timezone" in api.refused("PATCH", "customers/acme", {"name": "X", "timezone": "Berlin"})
     assert "aliases" in api.refused("PATCH", "customers/acme", {"name": "X", "aliases": ["a b"]})
     assert api.ok("GET", "customers/acme") == changed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        r'{"external_id": "a", "name": "with \u0000"}',
+        r'{"external_id": "a", "name": "A", "parent": "\u0000"}',
+        r'{"external_id": "a", "name": "half \ud800"}',
+        "[" * 5000,
+        '{"external_id": "a", "name": 1e999999999}',
+    ],
+)
+def test_json_that_holds_what_cannot_be_stored_is_refused(api: ApiCaller, body: str) -> None:
+    assert api.refused("POST", "customers", body)
+    assert not Customer.objects.exists()

@@ -19,7 +19,7 @@ from apps.billable_metrics.api.serializers import BillableMetricSerializer, Chan
 from apps.billable_metrics.definitions import MetricDefinition
 from apps.billable_metrics.models import BillableMetric
 from apps.billable_metrics.services import create_metric, describe_metric, redefine_metric
-from apps.common.api import ExactJSONParser, JsonAlways, problem
+from apps.common.api import JsonAlways, problem
 
 METRICS = BillableMetric.objects.prefetch_related("versions")
 TAGS = ["metrics"]
@@ -55,7 +55,6 @@ class BillableMetricFilter(filters.FilterSet):  # type: ignore[misc]
 class BillableMetricList(ReadOrManage, ListAPIView[BillableMetric]):
     """Billable metrics, the newest first. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = METRICS
     serializer_class = BillableMetricSerializer
@@ -108,7 +107,6 @@ def _known(sent: NewMetricInput, definition: MetricDefinition) -> BillableMetric
 class BillableMetricDetail(ReadOrManage, RetrieveAPIView[BillableMetric]):
     """One billable metric, by code. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = METRICS
     serializer_class = BillableMetricSerializer

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.common.api import StrictSerializer
+from apps.common.api import NamedField, StrictSerializer
 from apps.customers.models import BillingEntity, Customer
 
 Slug = serializers.SlugRelatedField[Any]
@@ -44,13 +44,13 @@ class CustomerSerializer(serializers.ModelSerializer[Customer]):
 class CustomerInput(StrictSerializer, serializers.ModelSerializer[Customer]):
     """A customer as it is sent. The service has the last word on what may be stored."""
 
-    billing_entity: Slug = serializers.SlugRelatedField(
+    billing_entity = NamedField(
         "invoice_prefix",
         queryset=BillingEntity.objects.all(),
         required=False,
         help_text="Invoice prefix of the company of yours that bills; the first that was made if it is left out.",
     )
-    parent: Slug = serializers.SlugRelatedField(  # type: ignore[assignment]
+    parent = NamedField(  # type: ignore[assignment]
         "external_id", queryset=Customer.objects.all(), required=False, allow_null=True, help_text="External ID."
     )
     aliases = serializers.ListField(

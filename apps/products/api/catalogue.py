@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.api.permissions import ReadOrManage
-from apps.common.api import ExactJSONParser, JsonAlways, problem
+from apps.common.api import JsonAlways, problem
 from apps.products.api.serializers import (
     ChangedPricingUnitInput,
     ChangedProductInput,
@@ -73,7 +73,6 @@ def created(serializer: type[serializers.BaseSerializer[Any]]) -> dict[int, Any]
 class ProductList(ReadOrManage, ListAPIView[Product]):
     """Products, the newest first. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
@@ -102,7 +101,6 @@ class ProductList(ReadOrManage, ListAPIView[Product]):
 class ProductDetail(ReadOrManage, RetrieveAPIView[Product]):
     """One product, by code. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = Product.objects.all()
     serializer_class = ProductSerializer
@@ -129,7 +127,6 @@ class ProductDetail(ReadOrManage, RetrieveAPIView[Product]):
 class PricingUnitList(ReadOrManage, ListAPIView[PricingUnit]):
     """What prices are in when they are not in money, such as credits; the newest first. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = PricingUnit.objects.all()
     serializer_class = PricingUnitSerializer
@@ -160,7 +157,6 @@ class PricingUnitList(ReadOrManage, ListAPIView[PricingUnit]):
 class PricingUnitDetail(ReadOrManage, RetrieveAPIView[PricingUnit]):
     """One pricing unit, by code. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = PricingUnit.objects.all()
     serializer_class = PricingUnitSerializer

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.access.models import Scope
-from apps.common.api import ExactJSONParser, JsonAlways, problem
+from apps.common.api import JsonAlways, problem
 from apps.common.days import check_day
 from apps.common.errors import BillingError, InvalidInput
 from apps.pricing.charge_models.base import Usage
@@ -43,7 +43,6 @@ class PriceEstimate(APIView):
     """The amount that an invoice would state, and the way to it."""
 
     required_scope = Scope.READ
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
 
     @extend_schema(

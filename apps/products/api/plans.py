@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from apps.access.api.permissions import ReadOrManage
 from apps.access.models import Scope
-from apps.common.api import ExactJSONParser, JsonAlways, problem
+from apps.common.api import JsonAlways, problem
 from apps.common.errors import InvalidInput
 from apps.products.api.catalogue import AGAIN, REFUSED, TAGS, created, made_once
 from apps.products.api.serializers import (
@@ -64,7 +64,6 @@ def _version_terms(sent: dict[str, Any]) -> dict[str, Any]:
 class PlanList(ReadOrManage, ListAPIView[Plan]):
     """Plans with all their versions and prices, the newest first. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = PLANS
     serializer_class = PlanSerializer
@@ -112,7 +111,6 @@ def _has(version: PlanVersion, terms: dict[str, Any]) -> bool:
 class PlanDetail(ReadOrManage, RetrieveAPIView[Plan]):
     """One plan with all its versions and prices, by code. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = PLANS
     serializer_class = PlanSerializer
@@ -140,7 +138,6 @@ class PlanVersions(APIView):
     """Versions of a plan."""
 
     required_scope = Scope.MANAGE
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
 
     @extend_schema(
@@ -202,7 +199,6 @@ class Publish(APIView):
     """A draft that contracts may use from now on."""
 
     required_scope = Scope.MANAGE
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
 
     @extend_schema(
@@ -230,7 +226,6 @@ class Archive(APIView):
     """A version that is no longer sold."""
 
     required_scope = Scope.MANAGE
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
 
     @extend_schema(

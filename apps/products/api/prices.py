@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from apps.access.api.permissions import ReadOrManage
 from apps.access.models import Scope
-from apps.common.api import ExactJSONParser, JsonAlways, problem
+from apps.common.api import JsonAlways, problem
 from apps.common.errors import BillingError, InvalidInput
 from apps.products.api.catalogue import AGAIN, REFUSED, TAGS, created, made_once
 from apps.products.api.plans import version_at
@@ -134,7 +134,6 @@ class DraftPrices(APIView):
     """The prices of a draft version."""
 
     required_scope = Scope.MANAGE
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
 
     @extend_schema(
@@ -199,7 +198,6 @@ def _states(version: PriceVersion, terms: PriceTerms) -> bool:
 class PriceDetail(ReadOrManage, RetrieveAPIView[Price]):
     """One price with all of its versions. Needs the `read` scope."""
 
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
     queryset = PRICES_WITH_VERSIONS
     serializer_class = PriceSerializer
@@ -268,7 +266,6 @@ class PriceVersions(APIView):
     """The dated versions of a price."""
 
     required_scope = Scope.MANAGE
-    parser_classes = [ExactJSONParser]
     content_negotiation_class = JsonAlways
 
     @extend_schema(

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from apps.billable_metrics.models import BillableMetric
-from apps.common.api import StrictSerializer
+from apps.common.api import NamedField, StrictSerializer
 from apps.common.days import check_day
 from apps.products.api.terms import PriceVersionSerializer, TermsInput
 from apps.products.models import (
@@ -25,18 +25,6 @@ from apps.products.models import (
 from apps.products.services import ChargedFor
 
 Slug = serializers.SlugRelatedField[Any]
-
-
-class CodeField(serializers.SlugRelatedField[Any]):
-    """An entry of the catalogue by its code."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__("code", **kwargs)
-
-    def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, str) or "\0" in data:  # which the database cannot even look for
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 def currency_field(**kwargs: Any) -> serializers.ChoiceField:
@@ -177,15 +165,17 @@ class NewVersionInput(VersionTermsInput):
 class PriceInput(TermsInput):
     """A charge to add to a draft, with its amounts in one currency."""
 
-    product = CodeField(queryset=Product.objects.all(), help_text="Its code.")
+    product = NamedField("code", queryset=Product.objects.all(), help_text="Its code.")
     name = serializers.CharField(max_length=120, help_text="The line on the invoice, such as Input tokens.")
-    metric = CodeField(
+    metric = NamedField(
+        "code",
         queryset=BillableMetric.objects.all(),
         required=False,
         allow_null=True,
         help_text="Code of the metric that measures the usage; none for a fee.",
     )
-    pricing_unit = CodeField(
+    pricing_unit = NamedField(
+        "code",
         queryset=PricingUnit.objects.all(),
         required=False,
         allow_null=True,
