@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from apps.pricing.charge_models.base import ONE, ZERO, InvalidPrice
 from apps.pricing.money import EXACT, check_decimal, fix_point
 
-ROUNDINGS = {"ceil": ROUND_CEILING, "floor": ROUND_FLOOR, "half_up": ROUND_HALF_UP}
+ROUNDINGS = ("ceil", "floor", "half_up")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from apps.products.price_lists.csv_form import BOM, read_csv, write_csv
 from apps.products.price_lists.document import PriceList
 from apps.products.price_lists.nodes import Place
 from apps.products.price_lists.table import refused
-from apps.products.price_lists.xlsx_form import read_xlsx, write_xlsx
 from apps.products.price_lists.yaml_form import read_yaml, write_yaml
 
 MOST_BYTES = 2 * 1024 * 1024
@@ -42,6 +41,9 @@ def read_file(content: bytes, name: str) -> ReadPriceList:
     if form is None:
         raise refused(Place(1), f"“{name}” is none of the files that are read. Use .yaml, .csv or .xlsx.")
     if form == FileForm.XLSX:
+        # Loaded with the first workbook: openpyxl would add a quarter of a second to the start of every process.
+        from apps.products.price_lists.xlsx_form import read_xlsx
+
         return read_xlsx(content)
     if content.startswith(_ZIP):
         raise refused(Place(1), "This is a workbook under another name. Name it .xlsx.")
@@ -52,6 +54,8 @@ def read_file(content: bytes, name: str) -> ReadPriceList:
 def write_file(document: PriceList, form: FileForm) -> bytes:
     """The price list in a form. Tables hold its plans; only YAML holds what defines products and metrics."""
     if form == FileForm.XLSX:
+        from apps.products.price_lists.xlsx_form import write_xlsx
+
         return write_xlsx(document)
     return write_yaml(document).encode() if form == FileForm.YAML else (BOM + write_csv(document)).encode()
 
