@@ -134,7 +134,7 @@ def _differences(lines: list[InvoiceLine], charge: Charge, usage: Usage) -> Iter
         if quantity_now != line.quantity or amount_now != billed:
             yield ChangedLine(line, line.description, line.quantity, billed, quantity_now, amount_now)
     for rated in rated_now.values():
-        name = f"{lines[0].price_version.price.name}: {label_of(charge, rated)}"
+        name = f"{lines[0].price_version.price.name}: {label_of(rated)}"
         yield ChangedLine(lines[0], name, Decimal(0), Decimal(0), rated.quantity, rated.amount)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from django_countries import countries
 
@@ -18,7 +17,7 @@ from apps.invoices.billed import names_of_bills
 from apps.invoices.models import Invoice, InvoiceLine
 from apps.invoices.paper_lines import PaperLine, PaperStep, in_reading_order, paper_line, print_money, print_quantity
 from apps.invoices.wording import days_of, period_in_words
-from apps.pricing.money import EXACT
+from apps.pricing.money import sum_exactly
 from apps.pricing.periods import Period
 from apps.rating.values import BillKind
 
@@ -192,11 +191,8 @@ def _pricing_units(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Iterable[s
         if line.priced_amount is not None:
             by_unit.setdefault(line.pricing_unit_plural, []).append(line)
     for name, found in by_unit.items():
-        used, money = Decimal(0), Decimal(0)
-        for line in found:
-            used = EXACT.add(used, line.priced_amount or Decimal(0))
-            money = EXACT.add(money, line.amount.amount)
-        billed = print_money(money, invoice.total.currency.code)
+        used = sum_exactly(line.priced_amount for line in found if line.priced_amount is not None)
+        billed = print_money(sum_exactly(line.amount.amount for line in found), invoice.total.currency.code)
         yield f"{name.capitalize()} used in this period: {print_quantity(used)}, for {billed}."
 
 

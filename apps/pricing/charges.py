@@ -23,7 +23,7 @@ from apps.pricing.charge_models.matrix import Matrix, Values
 from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charge_models.seats import Seats
 from apps.pricing.conversion import Conversion
-from apps.pricing.money import EXACT, check_decimal, round_money, settle
+from apps.pricing.money import EXACT, check_decimal, round_money, settle, sum_exactly
 from apps.pricing.periods import ShareOfDays
 
 
@@ -236,9 +236,7 @@ def _bound_line(charge: Charge, lines: Sequence[RatedCharge], currency: str) -> 
 
     The bound is rounded, not the difference: so the lines add up to the bound as it would stand on a line of its own.
     """
-    total = ZERO
-    for line in lines:
-        total = EXACT.add(total, line.amount)
+    total = sum_exactly(line.amount for line in lines)
     for name, bound in (("minimum", charge.minimum), ("maximum", charge.maximum)):
         if bound is None:
             continue

@@ -58,8 +58,7 @@ def _line_model(charge: Charge, rated: RatedCharge) -> ChargeModel:
     matrix = charge.model
     if not isinstance(matrix, Matrix):
         return matrix
-    [row] = [row for row in matrix.rows if row.values == rated.values]
-    return matrix.model_of(row)
+    return matrix.model_of(matrix.row_with(rated.values or ()))
 
 
 def _model_amount(rated: RatedCharge) -> Decimal:

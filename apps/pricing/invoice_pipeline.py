@@ -15,10 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from apps.pricing.charge_models.base import ZERO
 from apps.pricing.charges import apply_bounds, apply_model, free_of_failures, in_money, take_allowance
 from apps.pricing.conversion import Conversion
-from apps.pricing.money import exact_arithmetic, round_money
+from apps.pricing.money import round_money, sum_exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,7 @@ def add_lines(amounts: Sequence[Decimal], currency: str) -> Decimal:
     for amount in amounts:
         if round_money(amount, currency) != amount:
             raise ValueError(f"A line of {amount} {currency} is not rounded; round each line once, then add.")
-    with exact_arithmetic():
-        return round_money(sum(amounts, ZERO), currency)
+    return round_money(sum_exactly(amounts), currency)
 
 
 INVOICE_STAGES: tuple[Stage, ...] = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -86,6 +86,14 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
         check_decimal(amount)
     rounded = _HALF_AWAY_FROM_ZERO.quantize(amount, _minor_unit(currency))
     return rounded if rounded else rounded.copy_abs()
+
+
+def sum_exactly(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum of amounts or quantities with every digit; none make zero."""
+    total = Decimal(0)
+    for amount in amounts:
+        total = EXACT.add(total, amount)
+    return total
 
 
 def split_money(total: Decimal, weights: Sequence[Decimal], currency: str) -> tuple[Decimal, ...]:

@@ -26,7 +26,7 @@ from apps.pricing.charge_models.stairstep import Stairstep
 from apps.pricing.charge_models.volume import Volume
 from apps.pricing.charges import Charge, PricingUnit, RatedCharge, rate_lines
 from apps.pricing.conversion import Conversion
-from apps.pricing.money import EXACT, fix_point, minor_units
+from apps.pricing.money import EXACT, fix_point, minor_units, sum_exactly
 from apps.pricing.written_fields import (
     DIGITS_OF_AMOUNT,
     DIGITS_OF_QUANTITY,
@@ -323,9 +323,7 @@ def _transactions(written: WrittenFields, model: Model) -> Usage:
     quantity = written.quantity("quantity")
     if not listed:
         return Usage(needed(quantity, "quantity"))
-    total = ZERO
-    for amount in amounts:
-        total = EXACT.add(total, amount)
+    total = sum_exactly(amounts)
     if quantity is not None and quantity != total:
         raise InvalidWrittenPrice("quantity", f"The transactions add up to {total}, not to {quantity}. Leave it out.")
     return Usage(total, count=len(amounts), transactions=amounts)

@@ -6,19 +6,20 @@ Nothing is stored or looked up here; the amounts come from ``pricing``, as those
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
 from apps.common.errors import BillingError, InvalidInput
+from apps.pricing import unit_prices
 from apps.pricing.charge_models.base import NotRatable, Tier, Usage, UsageGroup
-from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.charge_models.matrix import Matrix, values_in_words
 from apps.pricing.charge_models.package import Package
 from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charges import Charge, RatedCharge, rate_lines
 from apps.pricing.explain import Explanation, explain_charge
 from apps.pricing.invoice_pipeline import add_lines
-from apps.pricing.money import EXACT, settle
+from apps.pricing.money import EXACT, settle, sum_exactly
 
 ONE = Decimal(1)
 
@@ -64,7 +65,7 @@ def estimate(
         raise InvalidInput("The amount is too large to be computed. Estimate less.", field="quantity") from fault
     lines = tuple(
         EstimatedLine(
-            label=label_of(charge, rated),
+            label=label_of(rated),
             rated=rated,
             explanation=explain_charge(rated, charge, unit_singular=unit_singular, unit_plural=unit_plural, share=None),
         )
@@ -74,24 +75,22 @@ def estimate(
         lines=lines,
         currency=currency,
         amount=add_lines([rated.amount for rated in rated_lines], currency),
-        exact=_sum([rated.exact_amount for rated in rated_lines]),
+        exact=sum_exactly(rated.exact_amount for rated in rated_lines),
     )
 
 
-def label_of(charge: Charge, rated: RatedCharge) -> str:
+def label_of(rated: RatedCharge) -> str:
     """What tells a line from the others of its price: a matrix row's values, or the bound that it states."""
     if rated.bound:
         return rated.bound.capitalize()
-    if not isinstance(charge.model, Matrix) or rated.values is None:
-        return ""
-    return ", ".join(value for value in rated.values if value is not None) or "all other usage"
+    return "" if rated.values is None else values_in_words(rated.values)
 
 
 def effective_unit_price(exact: Decimal, quantity: Decimal, per_units: Decimal = ONE) -> Decimal | None:
     """What ``per_units`` units cost on average; None where nothing was used."""
     if quantity <= 0:
         return None
-    return settle(EXACT.divide(EXACT.multiply(exact, per_units), quantity))
+    return settle(unit_prices.effective_unit_price(exact, quantity, per_units))
 
 
 # --- Curves ----------------------------------------------------------------------------------------------------------
@@ -131,7 +130,7 @@ def curve(
             CurvePoint(
                 quantity=usage.quantity,
                 amount=add_lines([line.amount for line in rated], currency),
-                unit_price=effective_unit_price(_sum([line.exact_amount for line in rated]), usage.quantity),
+                unit_price=effective_unit_price(sum_exactly(line.exact_amount for line in rated), usage.quantity),
             )
         )
     return tuple(points)
@@ -155,7 +154,7 @@ def _repeated(like: Usage, up_to: Decimal | None) -> Iterator[Usage]:
     times = min(REPEATS_OF_CURVE, max(2, MOST_TRANSACTIONS_OF_CURVE // len(transactions)))
     for number in range(times + 1):
         repeated = transactions * number
-        usage = Usage(_sum(repeated), count=len(repeated), transactions=repeated)
+        usage = Usage(sum_exactly(repeated), count=len(repeated), transactions=repeated)
         if up_to is not None and usage.quantity > up_to:
             return
         yield usage
@@ -226,10 +225,3 @@ def _reach(charge: Charge, like: Usage | None) -> Decimal:
 def _just_above(bound: Decimal) -> Decimal:
     """A little more than a bound: where a jump lands."""
     return EXACT.add(bound, Decimal(1).scaleb(bound.adjusted() - 3))
-
-
-def _sum(amounts: Sequence[Decimal]) -> Decimal:
-    total = Decimal(0)
-    for amount in amounts:
-        total = EXACT.add(total, amount)
-    return total

@@ -17,6 +17,7 @@ from django.db.models import F, Q
 from apps.billable_metrics.models import BillableMetric
 from apps.common.fields import CodeField, CurrencyCodeField
 from apps.common.history import tracked
+from apps.pricing.charge_models.matrix import values_in_words
 
 _Set = TypeVar("_Set", contravariant=True)
 _Get = TypeVar("_Get", covariant=True)
@@ -610,4 +611,4 @@ class PriceMatrixRow(models.Model):
         ]
 
     def __str__(self) -> str:
-        return ", ".join(value for value in self.values if value is not None) or "all other usage"
+        return values_in_words(self.values)

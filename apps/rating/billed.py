@@ -9,7 +9,8 @@ from decimal import Decimal
 
 from apps.pricing.charge_models.base import ZERO
 from apps.pricing.charges import RatedCharge
-from apps.pricing.money import EXACT
+from apps.pricing.money import EXACT, sum_exactly
+from apps.pricing.progressive import next_bill
 from apps.products.models import BillingTiming
 from apps.products.terms import charge_of
 from apps.rating.values import Billed, BillKind, PeriodToRate, RatedLine
@@ -66,7 +67,7 @@ def _take_off(lines: Sequence[RatedLine], billed: Sequence[Billed]) -> Iterator[
     for place, line in enumerate(lines):
         here = [one for one in billed if one.window == line.window]
         before = _total(here)
-        due = EXACT.subtract(line.rated.amount, before)
+        due = next_bill(line.rated.amount, before, line.rated.currency)
         is_last = place == len(lines) - 1
         moved = pool if is_last else max(ZERO, min(pool, due))
         pool = EXACT.subtract(pool, moved)
@@ -79,10 +80,7 @@ def _take_off(lines: Sequence[RatedLine], billed: Sequence[Billed]) -> Iterator[
 
 
 def _total(billed: Sequence[Billed]) -> Decimal:
-    total = ZERO
-    for one in billed:
-        total = EXACT.add(total, one.amount)
-    return total
+    return sum_exactly(one.amount for one in billed)
 
 
 def _is_settled(line: RatedLine) -> bool:

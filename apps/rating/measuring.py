@@ -22,7 +22,7 @@ from apps.pricing.charge_models.matrix import Matrix, Values
 from apps.pricing.charge_models.percentage import Percentage
 from apps.pricing.charge_models.seats import Seats
 from apps.pricing.charges import Charge, RatedCharge
-from apps.pricing.money import EXACT
+from apps.pricing.money import EXACT, sum_exactly
 from apps.pricing.periods import ONE_DAY, Period, start_of_day
 from apps.usage.selectors import (
     DailyLevels,
@@ -186,10 +186,7 @@ def events_of_line(charge: Charge, measured: ChargedUsage, rated: RatedCharge) -
 
 
 def _of_transactions(values: tuple[Decimal, ...]) -> ChargedUsage:
-    total = ZERO
-    for value in values:
-        total = EXACT.add(total, value)
-    return ChargedUsage(Usage(rounded(total), count=len(values), transactions=values), len(values))
+    return ChargedUsage(Usage(rounded(sum_exactly(values)), count=len(values), transactions=values), len(values))
 
 
 def _of_levels(meter: Meter, found: DailyLevels) -> ChargedUsage:

@@ -12,8 +12,8 @@ from apps.billable_metrics.models import MetricVersion
 from apps.contracts.models import Contract
 from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.invoice_pipeline import InvoiceTotals
-from apps.pricing.money import EXACT
 from apps.pricing.periods import Period, ShareOfDays
+from apps.pricing.progressive import next_bill
 from apps.products.estimates import label_of
 from apps.products.models import Price, PriceVersion
 
@@ -89,13 +89,15 @@ class RatedLine:
     @property
     def name(self) -> str:
         """The name of the price, and what tells the line from its others: ``Tokens: gpt-4, input``."""
-        label = label_of(self.charge, self.rated)
+        label = label_of(self.rated)
         return f"{self.price.name}: {label}" if label else self.price.name
 
     @property
     def amount(self) -> Decimal:
         """What is left to bill: the rounded running total, less what is billed already. It may be negative."""
-        return EXACT.subtract(self.rated.amount, self.billed_before) if self.billed_before else self.rated.amount
+        if not self.billed_before:
+            return self.rated.amount
+        return next_bill(self.rated.amount, self.billed_before, self.rated.currency)
 
 
 @dataclass(frozen=True, slots=True)

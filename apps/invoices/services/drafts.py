@@ -40,13 +40,7 @@ def write_drafts(rated_periods: Sequence[RatedPeriod]) -> list[Invoice]:
     The database holds at most one live invoice per contract and period: a second one raises IntegrityError.
     """
     drafts = Invoice.objects.bulk_create([_draft_of(rated) for rated in rated_periods])
-    copy_rows(
-        [
-            _with_billed(_line_of(draft, position, line), line)
-            for draft, rated in zip(drafts, rated_periods, strict=True)
-            for position, line in enumerate(rated.lines, start=1)
-        ]
-    )
+    copy_rows([line for draft, rated in zip(drafts, rated_periods, strict=True) for line in _lines_of(draft, rated)])
     return drafts
 
 
@@ -69,9 +63,7 @@ def refresh_draft(*, invoice_id: int, as_of: dt.datetime, actor: User | None = N
             setattr(draft, field, getattr(fresh, field))
         draft.save(update_fields=["subtotal", "total", "currency", "stored_before", "rated_at", "period_end_at"])
         draft.lines.all().delete()
-        copy_rows(
-            [_with_billed(_line_of(draft, position, line), line) for position, line in enumerate(rated.lines, start=1)]
-        )
+        copy_rows(_lines_of(draft, rated))
     return draft
 
 
@@ -103,11 +95,8 @@ def _draft_of(rated: RatedPeriod) -> Invoice:
     )
 
 
-def _with_billed(stored: InvoiceLine, line: RatedLine) -> InvoiceLine:
-    stored.billed_before = line.billed_before
-    stored.billed_on = sorted(line.billed_on) if line.billed_before else []
-    stored.is_reversal = line.is_reversal
-    return stored
+def _lines_of(draft: Invoice, rated: RatedPeriod) -> list[InvoiceLine]:
+    return [_line_of(draft, position, line) for position, line in enumerate(rated.lines, start=1)]
 
 
 def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
@@ -146,6 +135,9 @@ def _line_of(draft: Invoice, position: int, line: RatedLine) -> InvoiceLine:
         dimensions=line.price_version.dimensions if line.rated.values is not None else [],
         dimension_values=list(line.rated.values or ()),
         bound=line.rated.bound,
+        billed_before=line.billed_before,
+        billed_on=sorted(line.billed_on) if line.billed_before else [],
+        is_reversal=line.is_reversal,
         exact_amount=line.rated.exact_amount,
         amount=Money(line.amount, draft.total.currency),  # type: ignore[misc]
     )
@@ -165,8 +157,7 @@ def _unit_amount(line: RatedLine) -> Decimal | None:
         return None
     model = line.charge.model
     if isinstance(model, Matrix):
-        [row] = [row for row in model.rows if row.values == line.rated.values]
-        return row.unit_amount
+        return model.row_with(line.rated.values or ()).unit_amount
     version = line.price_version
     stated = (version.unit_amount, version.flat_amount, version.multiplier)
     return next((amount for amount in stated if amount is not None), None)

@@ -94,13 +94,19 @@ class Matrix:
         named = zip(self.dimensions, values, strict=True)
         return ", ".join(f"{name} = {'(none)' if value is None else value}" for name, value in named)
 
-    def describe_row(self, row: MatrixRow) -> str:
-        """The row's own values in words: ``gpt-4, input``; ``all other usage`` for a default row."""
-        return ", ".join(value for value in row.values if value is not None) or "all other usage"
+    def row_with(self, values: Values) -> MatrixRow:
+        """The row that states these very values. Raises KeyError if there is none."""
+        named = tuple(value is not None for value in values)
+        return self.rows[self._places[named][values]]
 
     def prorate(self, share: ShareOfDays) -> Self:
         """A unit costs the same on every day."""
         return self
+
+
+def values_in_words(values: Sequence[str | None]) -> str:
+    """The values of a row: ``gpt-4, input``; ``all other usage`` for a default row."""
+    return ", ".join(value for value in values if value is not None) or "all other usage"
 
 
 def check_rows(dimensions: Sequence[str], rows: Sequence[MatrixRow]) -> None:

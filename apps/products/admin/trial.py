@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from apps.pricing.charge_models.base import LevelDays, Tier, Usage, UsageGroup
-from apps.pricing.charge_models.matrix import Matrix
+from apps.pricing.charge_models.matrix import Matrix, values_in_words
 from apps.pricing.charge_models.package import Package
 from apps.pricing.charges import Charge
 from apps.pricing.formatting import format_decimal
-from apps.pricing.money import EXACT, settle
+from apps.pricing.money import EXACT, settle, sum_exactly
 from apps.products.estimates import bounds_of
 from apps.products.forms.tables import quantity_field
 from apps.products.models import ChargeModelName
@@ -101,15 +101,14 @@ def usual_quantity(charge: Charge) -> Decimal:
 def _read_rows(trial: Trial, matrix: Matrix, data: QueryDict) -> None:
     typed = data.getlist("try_row")
     usual = format_decimal(matrix.per_units if matrix.per_units > 1 else Decimal(100))
-    groups, total = [], ZERO
+    groups = []
     for place, row in enumerate(matrix.rows[:MOST_ROWS_TRIED]):
         text = typed[place] if place < len(typed) else "" if typed else usual
-        label = matrix.describe_row(row)
+        label = values_in_words(row.values)
         quantity = _read(trial, "try_row", label, text)
         trial.inputs.append(TrialInput("try_row", f"Quantity of {label}", text, of=label))
-        total = EXACT.add(total, quantity)
         groups.append(UsageGroup(row.values, quantity))
-    trial.usage = Usage(total, groups=tuple(groups))
+    trial.usage = Usage(sum_exactly(group.quantity for group in groups), groups=tuple(groups))
 
 
 def _read_amounts(trial: Trial, data: QueryDict) -> None:
@@ -119,10 +118,7 @@ def _read_amounts(trial: Trial, data: QueryDict) -> None:
     amounts = [_read(trial, "try_transactions", "Amounts", part) for part in re.split(r"[,;\s]+", text) if part]
     if len(amounts) > MOST_TRANSACTIONS:
         trial.faults.append(f"Enter {MOST_TRANSACTIONS} amounts at most.")
-    total = ZERO
-    for amount in amounts:
-        total = EXACT.add(total, amount)
-    trial.usage = Usage(total, count=len(amounts), transactions=tuple(amounts))
+    trial.usage = Usage(sum_exactly(amounts), count=len(amounts), transactions=tuple(amounts))
 
 
 def _read_seats(trial: Trial, data: QueryDict) -> None:

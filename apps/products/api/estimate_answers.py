@@ -16,7 +16,7 @@ from apps.pricing.charges import Charge, RatedCharge
 from apps.pricing.explain import Explanation
 from apps.pricing.formatting import format_unit_amount, plain_decimal
 from apps.pricing.invoice_pipeline import add_lines
-from apps.pricing.money import EXACT
+from apps.pricing.money import sum_exactly
 from apps.products.estimates import Estimate, EstimatedLine
 from apps.products.models import Price
 
@@ -38,12 +38,9 @@ def plan_body(rated: Sequence[tuple[Price, Charge, Estimate]], currency: str) ->
     """The answer for a plan: its lines as an invoice has them, and what each price comes to."""
     lines = [line for price, charge, made in rated for line in _lines(made, charge, price)]
     amount = add_lines([made.amount for _, _, made in rated], currency)
-    exact = Decimal(0)
-    for _, _, made in rated:
-        exact = EXACT.add(exact, made.exact)
     return {
         "amount": _money(amount),
-        "exact": plain_decimal(exact),
+        "exact": plain_decimal(sum_exactly(made.exact for _, _, made in rated)),
         "currency": currency,
         "prices": [_price_entry(price, made) for price, _, made in rated],
         "lines": lines,

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from apps.pricing.charge_models.base import InvalidPrice, NotRatable, Usage, UsageGroup
-from apps.pricing.charge_models.matrix import Matrix, MatrixRow, Values
+from apps.pricing.charge_models.matrix import Matrix, MatrixRow, Values, values_in_words
 from apps.pricing.charges import Charge, PricingUnit, rate_charge, rate_lines
 
 MILLION = Decimal(1_000_000)
@@ -79,7 +79,7 @@ def test_a_default_row_takes_what_is_left() -> None:
     matrix = Matrix(("model",), (row("haiku"), row(None, amount="9")))
 
     assert [line.amount for line in rate_lines(Charge(matrix), usage((("x",), "1"), ((None,), "2")), "USD")] == [27]
-    assert matrix.describe_row(matrix.rows[1]) == "all other usage"
+    assert values_in_words(matrix.rows[1].values) == "all other usage"
 
 
 def test_what_is_free_is_taken_by_the_rows_in_their_order() -> None:
