@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework import serializers, status
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework import serializers
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,6 +20,7 @@ from apps.billable_metrics.definitions import MetricDefinition
 from apps.billable_metrics.models import BillableMetric
 from apps.billable_metrics.services import create_metric, describe_metric, redefine_metric
 from apps.common.api import JsonAlways, problem
+from apps.common.making import REFUSED, created, made_once
 
 METRICS = BillableMetric.objects.prefetch_related("versions")
 TAGS = ["metrics"]
@@ -37,7 +38,6 @@ EXAMPLE = {
     "outcome_policy": "exclude",
     "outcome_values": ["failed"],
 }
-_REFUSED = {400: problem("What is wrong, at its field."), 403: problem("The key has no manage scope.")}
 
 
 class BillableMetricFilter(filters.FilterSet):  # type: ignore[misc]
@@ -67,11 +67,7 @@ class BillableMetricList(ReadOrManage, ListAPIView[BillableMetric]):
         "answers 200. Needs the `manage` scope.",
         tags=TAGS,
         request=NewMetricInput,
-        responses={
-            201: BillableMetricSerializer,
-            200: OpenApiResponse(BillableMetricSerializer, "There is this very metric already."),
-            **_REFUSED,
-        },
+        responses=created(BillableMetricSerializer),
         examples=[OpenApiExample("a sum with a filter", EXAMPLE, request_only=True)],
     )
     def post(self, request: Request) -> Response:
@@ -80,18 +76,12 @@ class BillableMetricList(ReadOrManage, ListAPIView[BillableMetric]):
         definition = sent.definition()
         if definition is None:
             raise TypeError("a new metric has a definition")
-        known = _known(sent, definition)
-        if known is not None:
-            return Response(BillableMetricSerializer(known).data)
-        try:
-            metric = create_metric(definition=definition, now=timezone.now(), **sent.identity)
-        except IntegrityError:
-            # Another request made it meanwhile: perhaps the same one, sent twice.
-            known = _known(sent, definition)
-            if known is None:
-                raise serializers.ValidationError({"code": "There is a metric with this code."}) from None
-            return Response(BillableMetricSerializer(known).data)
-        return Response(BillableMetricSerializer(metric).data, status=status.HTTP_201_CREATED)
+        return made_once(
+            lambda: _known(sent, definition),
+            lambda: create_metric(definition=definition, now=timezone.now(), **sent.identity),
+            BillableMetricSerializer,
+            taken={"code": "There is a metric with this code."},
+        )
 
 
 def _known(sent: NewMetricInput, definition: MetricDefinition) -> BillableMetric | None:
@@ -119,7 +109,7 @@ class BillableMetricDetail(ReadOrManage, RetrieveAPIView[BillableMetric]):
         "that an invoice states, from an instant on that is not past (`effective_from`). Needs the `manage` scope.",
         tags=TAGS,
         request=ChangedMetricInput,
-        responses={200: BillableMetricSerializer, 404: problem("No such metric."), **_REFUSED},
+        responses={200: BillableMetricSerializer, 404: problem("No such metric."), **REFUSED},
         examples=[
             OpenApiExample(
                 "from next month on",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.shortcuts import get_object_or_404
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework import serializers, status
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.api.permissions import ReadOrManage
 from apps.common.api import JsonAlways, problem
+from apps.common.making import REFUSED, created, made_once
 from apps.customers.api.serializers import CustomerInput, CustomerSerializer
 from apps.customers.models import Customer
 from apps.customers.services import create_customer, update_customer
 
 CUSTOMERS = Customer.objects.select_related("billing_entity", "parent").prefetch_related("aliases")
-_REFUSED = {400: problem("What is wrong, at its field."), 403: problem("The key has no manage scope.")}
 
 
 class CustomerFilter(filters.FilterSet):  # type: ignore[misc]
@@ -48,11 +47,7 @@ class CustomerList(ReadOrManage, ListAPIView[Customer]):
         "answers 200. Needs the `manage` scope.",
         tags=["customers"],
         request=CustomerInput,
-        responses={
-            201: CustomerSerializer,
-            200: OpenApiResponse(CustomerSerializer, "There is this very customer already."),
-            **_REFUSED,
-        },
+        responses=created(CustomerSerializer),
         examples=[
             OpenApiExample(
                 "a customer",
@@ -64,18 +59,12 @@ class CustomerList(ReadOrManage, ListAPIView[Customer]):
     def post(self, request: Request) -> Response:
         sent = CustomerInput(data=request.data)
         sent.is_valid(raise_exception=True)
-        known = _known(sent)
-        if known is not None:
-            return Response(CustomerSerializer(known).data)
-        try:
-            customer = create_customer(**sent.validated_data)
-        except IntegrityError:
-            # Another request made it meanwhile: perhaps the same one, sent twice.
-            known = _known(sent)
-            if known is None:
-                raise serializers.ValidationError({"external_id": "This ID or alias is another customer's."}) from None
-            return Response(CustomerSerializer(known).data)
-        return Response(CustomerSerializer(customer).data, status=status.HTTP_201_CREATED)
+        return made_once(
+            lambda: _known(sent),
+            lambda: create_customer(**sent.validated_data),
+            CustomerSerializer,
+            taken={"external_id": "This ID or alias is another customer's."},
+        )
 
 
 def _known(sent: CustomerInput) -> Customer | None:
@@ -104,7 +93,7 @@ class CustomerDetail(ReadOrManage, RetrieveAPIView[Customer]):
         description="What is left out stays; `aliases` replaces all that there are. Needs the `manage` scope.",
         tags=["customers"],
         request=CustomerInput(partial=True),
-        responses={200: CustomerSerializer, 404: problem("No such customer."), **_REFUSED},
+        responses={200: CustomerSerializer, 404: problem("No such customer."), **REFUSED},
     )
     @transaction.atomic
     def patch(self, request: Request, external_id: str) -> Response:

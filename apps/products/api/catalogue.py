@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import models, transaction
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework import serializers, status
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.access.api.permissions import ReadOrManage
 from apps.common.api import JsonAlways, problem
+from apps.common.making import REFUSED, Made, created, made_once
 from apps.products.api.serializers import (
     ChangedPricingUnitInput,
     ChangedProductInput,
@@ -27,29 +26,7 @@ from apps.products.models import PricingUnit, Product
 from apps.products.services import save_entry
 
 TAGS = ["catalogue"]
-REFUSED = {400: problem("What is wrong, at its field."), 403: problem("The key has no manage scope.")}
 AGAIN = "The same request again changes nothing and answers 200. Needs the `manage` scope."
-
-Made = TypeVar("Made", bound=models.Model)
-
-
-def made_once(
-    find: Callable[[], Made | None], make: Callable[[], Made], serializer: type[serializers.BaseSerializer[Any]]
-) -> Response:
-    """Make what was sent unless there is the very same already: 201 for what is new, 200 for what was there."""
-    known = find()
-    if known is None:
-        try:
-            with transaction.atomic():
-                made = make()
-        except IntegrityError:
-            # Another request made it meanwhile: perhaps the same one, sent twice.
-            known = find()
-            if known is None:
-                raise serializers.ValidationError("Another request made it meanwhile. Read it, and decide.") from None
-        else:
-            return Response(serializer(made).data, status=status.HTTP_201_CREATED)
-    return Response(serializer(known).data)
 
 
 def entry_as_sent(rows: models.QuerySet[Made], sent: dict[str, Any]) -> Made | None:
@@ -62,11 +39,6 @@ def entry_as_sent(rows: models.QuerySet[Made], sent: dict[str, Any]) -> Made | N
 def add_entry(entry: Any, names: dict[str, str]) -> Any:
     save_entry(entry, names)
     return entry
-
-
-def created(serializer: type[serializers.BaseSerializer[Any]]) -> dict[int, Any]:
-    """The answers to a request that makes something, for the description."""
-    return {201: serializer, 200: OpenApiResponse(serializer, "There is the very same already."), **REFUSED}
 
 
 @extend_schema_view(get=extend_schema(operation_id="list_products", summary="List products", tags=TAGS))

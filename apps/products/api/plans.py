@@ -19,7 +19,8 @@ from apps.access.api.permissions import ReadOrManage
 from apps.access.models import Scope
 from apps.common.api import JsonAlways, problem
 from apps.common.errors import InvalidInput
-from apps.products.api.catalogue import AGAIN, REFUSED, TAGS, created, made_once
+from apps.common.making import REFUSED, created, made_once
+from apps.products.api.catalogue import AGAIN, TAGS
 from apps.products.api.serializers import (
     ChangedPlanInput,
     NewVersionInput,
