@@ -126,25 +126,19 @@ def copy_plan_version(
     )
     for price in plan_version.prices.prefetch_related("versions__tiers", "versions__rows"):
         recorded = list(price.versions.all())
-        amounts = [
-            (currency, terms_of(current))
+        terms_by_currency = {
+            currency: terms_of(current)
             for currency in currencies
             if (current := version_in_force(recorded, currency=currency, on=now.date(), known_at=now)) is not None
-        ]
-        copied: Price | None = None
-        for currency, terms in amounts:
-            if copied is None:
-                copied = add_price(
-                    plan_version=draft,
-                    charged=ChargedFor.of(price),
-                    terms=terms,
-                    currency=currency,
-                    position=price.position,
-                    now=now,
-                    actor=actor,
-                ).price
-            else:
-                add_currency(price=copied, terms=terms, currency=currency, now=now, actor=actor)
+        }
+        add_price_in_currencies(
+            plan_version=draft,
+            charged=ChargedFor.of(price),
+            terms_by_currency=terms_by_currency,
+            position=price.position,
+            now=now,
+            actor=actor,
+        )
     return draft
 
 
@@ -230,6 +224,36 @@ def add_currency(
     check_terms(terms, price.metric, price.pricing_unit)
     with acting(actor):
         return _record_version(price=price, currency=currency, effective_from=None, terms=terms, now=now, note="")
+
+
+@transaction.atomic
+def add_price_in_currencies(
+    *,
+    plan_version: PlanVersion,
+    charged: ChargedFor,
+    terms_by_currency: Mapping[str, PriceTerms],
+    now: dt.datetime,
+    position: int | None = None,
+    actor: User | None = None,
+) -> None:
+    """Add a charge to a draft plan version in each of these currencies; in none, nothing is added.
+
+    Raises InvalidInput or ValidationError naming the field, and then adds it in none of them.
+    """
+    added: Price | None = None
+    for currency, terms in terms_by_currency.items():
+        if added is None:
+            added = add_price(
+                plan_version=plan_version,
+                charged=charged,
+                terms=terms,
+                currency=currency,
+                position=position,
+                now=now,
+                actor=actor,
+            ).price
+        else:
+            add_currency(price=added, currency=currency, terms=terms, now=now, actor=actor)
 
 
 @transaction.atomic

@@ -24,8 +24,7 @@ from apps.products.models import (
 )
 from apps.products.services import (
     ChargedFor,
-    add_currency,
-    add_price,
+    add_price_in_currencies,
     create_plan,
     publish_plan_version,
     schedule_price_version,
@@ -67,10 +66,11 @@ def make_plans(*, now: dt.datetime, actor: User, change_day: dt.date) -> dict[st
 
 def _publish(planned: PlannedPlan, *, now: dt.datetime, actor: User) -> PlanVersion:
     draft = create_plan(code=planned.code, name=planned.name, currencies=planned.currencies, actor=actor)
-    for charged, (first, *others) in planned.charges:
-        added = add_price(plan_version=draft, charged=charged, terms=first, now=now, actor=actor)
-        for currency, terms in zip(planned.currencies[1:], others, strict=True):
-            add_currency(price=added.price, currency=currency, terms=terms, now=now, actor=actor)
+    for charged, terms in planned.charges:
+        terms_by_currency = dict(zip(planned.currencies, terms, strict=True))
+        add_price_in_currencies(
+            plan_version=draft, charged=charged, terms_by_currency=terms_by_currency, now=now, actor=actor
+        )
     return publish_plan_version(plan_version_id=draft.pk, now=now, actor=actor)
 
 

@@ -26,7 +26,7 @@ from apps.products.selectors import prices_by_plan_version
 from apps.products.services import (
     ChargedFor,
     add_currency,
-    add_price,
+    add_price_in_currencies,
     change_draft_price,
     remove_draft_price,
 )
@@ -98,20 +98,14 @@ def _add(
     terms_of_currency: dict[str, PriceTerms],
     position: int | None = None,
 ) -> None:
-    added: Price | None = None
-    for currency, terms in terms_of_currency.items():
-        if added is None:
-            added = add_price(
-                plan_version=draft,
-                charged=line.charged,
-                terms=terms,
-                currency=currency,
-                position=position,
-                now=taking.now,
-                actor=taking.actor,
-            ).price
-        else:
-            add_currency(price=added, currency=currency, terms=terms, now=taking.now, actor=taking.actor)
+    add_price_in_currencies(
+        plan_version=draft,
+        charged=line.charged,
+        terms_by_currency=terms_of_currency,
+        position=position,
+        now=taking.now,
+        actor=taking.actor,
+    )
 
 
 def _sync_amounts(
