@@ -13,7 +13,7 @@ from apps.contracts.models import Contract
 from apps.contracts.services import activate_contract, create_contract
 from apps.customers.models import BillingEntity, Customer
 from apps.pricing.charge_models.base import Tier
-from apps.products.models import BillingTiming, ChargeModelName, PlanVersion, Recurrence
+from apps.products.models import BillingTiming, ChargeModelName, PlanVersion, PricingUnit, Recurrence
 from apps.products.services import ChargedFor, add_price, create_plan, publish_plan_version
 from apps.products.terms import PriceTerms
 from apps.usage.services import EventInput, record_events
@@ -31,6 +31,7 @@ class PlannedPrice:
     name: str
     terms: PriceTerms
     metric: BillableMetric | None = None
+    pricing_unit: PricingUnit | None = None
     recurrence: Recurrence = Recurrence.RECURRING
     timing: BillingTiming = BillingTiming.ARREARS
 
@@ -81,6 +82,7 @@ def published_plan(
                 product=product,
                 metric=price.metric,
                 name=price.name,
+                pricing_unit=price.pricing_unit,
                 recurrence=price.recurrence,
                 timing=price.timing,
             ),

@@ -30,7 +30,7 @@ def render_running_period(request: HttpRequest, contract: Contract) -> str:
         context |= {"rated": running.rated, "in_advance": running.in_advance}
     except BillingError as refusal:
         context["refusal"] = refusal.detail
-    return render_to_string("admin/rating/running_period.html", context, request=request)
+    return render_to_string("admin/invoices/running_period.html", context, request=request)
 
 
 def bill_so_far_view(request: HttpRequest, contract_id: int, *, site_context: dict[str, object]) -> HttpResponse:

@@ -19,8 +19,12 @@ from apps.invoices.paper import paper_of
 from apps.invoices.running_period import RunningPeriod, rate_running_period
 from apps.invoices.services.interim import bill_so_far
 from apps.invoices.services.issuing import issue_invoice
+from apps.pricing.charge_models.matrix import MatrixRow
+from apps.products.models import ChargeModelName, PricingUnit
+from apps.products.terms import PriceTerms
 from apps.rating.values import BillKind
-from tests.builders import active_contract, flat_fee, per_unit, published_plan, record_usage
+from apps.usage.services import EventInput, record_events
+from tests.builders import PlannedPrice, active_contract, flat_fee, per_unit, published_plan, record_usage
 from tests.conftest import utc
 from tests.factories import BillableMetricFactory, CustomerFactory
 
@@ -74,6 +78,30 @@ def test_staff_see_the_usage_so_far_and_make_a_draft_of_it(finance: Client, cont
     draft = Invoice.objects.get()
     assert (draft.kind, draft.total.amount) == (BillKind.INTERIM, Decimal("10.00"))
     assert answer["Location"] == reverse("admin:invoices_invoice_change", args=[draft.pk])
+
+
+def test_the_usage_so_far_of_a_matrix_is_named_by_its_rows_and_told_in_its_credits(finance: Client) -> None:
+    metric: BillableMetric = BillableMetricFactory(code="tokens", name="Tokens", group_by=("model",))
+    unit = PricingUnit.objects.create(code="credit", singular="credit", plural="credits")
+    rows = (MatrixRow(("gpt-4",), Decimal("0.50")), MatrixRow((None,), Decimal("0.25")))
+    terms = PriceTerms(
+        ChargeModelName.MATRIX, dimensions=("model",), rows=rows, pricing_unit_rate=Decimal("2"), minimum=Decimal(1000)
+    )
+    plan = published_plan(PlannedPrice("Tokens", terms, metric, pricing_unit=unit))
+    start = timezone.now().date().replace(day=1)
+    contract = active_contract(plan, start=start, customer=CustomerFactory(external_id="by-model"))
+    used_at = timezone.now() - dt.timedelta(seconds=1)
+    uses = [
+        EventInput("gateway", model, "llm.completion", "by-model", used_at, {"input_tokens": 10, "model": model})
+        for model in ("gpt-4", "haiku")
+    ]
+    record_events(events=uses, api_key_id=None)
+
+    for page in (finance.get(bill_url(contract)).content.decode(), page_of(finance, contract)):
+        assert "Tokens: gpt-4" in page
+        assert "Tokens: all other usage" in page
+        assert "5 credits" in page
+        assert "2.5 credits" in page
 
 
 def test_what_is_billed_already_is_told_and_not_billed_again(finance: Client, contract: Contract) -> None:
